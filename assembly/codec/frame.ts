@@ -1,0 +1,128 @@
+import { Slice } from "../wire/slice";
+
+/** What a frame is to the exchange that it belongs to. */
+export const enum Kind {
+  Request = 0,
+  Response = 1,
+  /** A request that nobody answers. */
+  OneWay = 2,
+  Heartbeat = 3,
+  HeartbeatReply = 4,
+  StreamOpen = 5,
+  StreamData = 6,
+  StreamClose = 7,
+}
+
+/** Who sent the bytes. */
+export const enum Side {
+  Client = 0,
+  Server = 1,
+}
+
+/** How an exchange went, for all protocols alike; the protocol's own word stands in `Frame.outcome`. */
+export const enum Status {
+  Ok = 0,
+  /** The service ran and answered with its own error. */
+  Exception = 1,
+  BadRequest = 2,
+  NotFound = 3,
+  Denied = 4,
+  Timeout = 5,
+  Overload = 6,
+  Unavailable = 7,
+  Internal = 8,
+}
+
+/** Metadata entries that one frame keeps; more are dropped and `metadataDropped` says so. */
+const METADATA_MAX: u32 = 64;
+/** Room for the numbers that a codec turns into text: the longest u64 has 20 digits. */
+const SCRATCH_BYTES: u32 = 512;
+
+/**
+ * What a codec read out of one frame's head. There is one instance, filled again for each frame: slices point into the
+ * bytes that were decoded, or into `scratch`, and hold until the next frame is decoded.
+ */
+@final
+export class Frame {
+  /** In: who sent it. Set before Codec.head(), for protocols whose frames do not say. */
+  side: Side = Side.Client;
+
+  kind: Kind = Kind.Request;
+  /** Request (correlation, stream) id; 0 where the frame has none. */
+  id: u64 = 0;
+  /** Bytes of the whole frame; 0 while not known. */
+  length: u64 = 0;
+  status: Status = Status.Ok;
+  /** The protocol's own number of the status. */
+  code: i32 = 0;
+  /** Milliseconds that the caller will wait; 0 where the frame does not say. */
+  deadline: u32 = 0;
+  /** The protocol's name of the status, fit for a label: `ok`, `exception`, `server_timeout`. Empty on requests. */
+  readonly outcome: Slice = Slice.make();
+  readonly service: Slice = Slice.make();
+  readonly method: Slice = Slice.make();
+
+  /** Number of metadata entries, read with key() and value(). */
+  metadataCount: u32 = 0;
+  /** True when entries are missing: too many, too far behind, or not readable. */
+  metadataDropped: bool = false;
+
+  private entries: usize = heap.alloc(METADATA_MAX * 2 * offsetof<Slice>());
+  private scratch: usize = heap.alloc(SCRATCH_BYTES);
+  private scratchUsed: u32 = 0;
+
+  /** Forgets the frame before. `side` stays. */
+  reset(): void {
+    this.kind = Kind.Request;
+    this.id = 0;
+    this.length = 0;
+    this.status = Status.Ok;
+    this.code = 0;
+    this.deadline = 0;
+    this.outcome.clear();
+    this.service.clear();
+    this.method.clear();
+    this.metadataCount = 0;
+    this.metadataDropped = false;
+    this.scratchUsed = 0;
+  }
+
+  key(i: u32): Slice {
+    return changetype<Slice>(this.entries + i * 2 * offsetof<Slice>());
+  }
+
+  value(i: u32): Slice {
+    return changetype<Slice>(this.entries + (i * 2 + 1) * offsetof<Slice>());
+  }
+
+  add(key: usize, keySize: u32, value: usize, valueSize: u32): void {
+    const i = this.metadataCount;
+    if (i >= METADATA_MAX) {
+      this.metadataDropped = true;
+      return;
+    }
+    this.key(i).set(key, keySize);
+    this.value(i).set(value, valueSize);
+    this.metadataCount = i + 1;
+  }
+
+  /** Points `slice` to the decimal digits of `value`. */
+  decimal(slice: Slice, value: i64): void {
+    // Twenty digits at the most, written from the end.
+    if (this.scratchUsed + 20 > SCRATCH_BYTES) {
+      slice.clear();
+      this.metadataDropped = true;
+      return;
+    }
+    const end = this.scratch + this.scratchUsed + 20;
+    let rest: u64 = value < 0 ? 0 - (value as u64) : (value as u64);
+    let at = end;
+    do {
+      store<u8>(--at, 48 + (rest % 10) as u8);
+      rest /= 10;
+    } while (rest);
+    if (value < 0) store<u8>(--at, 45);
+    slice.set(at, (end - at) as u32);
+    this.scratchUsed += 20;
+  }
+}

@@ -1,0 +1,36 @@
+/** Bytes that stand somewhere in memory: an address and a length. Owns nothing. */
+@unmanaged
+@final
+export class Slice {
+  ptr: usize;
+  size: u32;
+
+  @inline
+  set(ptr: usize, size: u32): void {
+    this.ptr = ptr;
+    this.size = size;
+  }
+
+  @inline
+  clear(): void {
+    this.ptr = 0;
+    this.size = 0;
+  }
+
+  /** A slice of its own, never freed: for the static ones that live as long as the module. */
+  static make(): Slice {
+    const slice = changetype<Slice>(heap.alloc(offsetof<Slice>()));
+    slice.clear();
+    return slice;
+  }
+
+  @inline
+  is(ptr: usize, size: u32): bool {
+    return this.size == size && memory.compare(this.ptr, ptr, size) == 0;
+  }
+
+  /** UTF-8 decoded; allocates, so not for the frame path. */
+  text(): string {
+    return String.UTF8.decodeUnsafe(this.ptr, this.size);
+  }
+}

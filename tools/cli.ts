@@ -1,0 +1,30 @@
+#!/usr/bin/env node
+import { Command, CommanderError } from "commander";
+import { build } from "./commands/build.js";
+import { Exit, UserError } from "./errors.js";
+import { version } from "./paths.js";
+
+/** Every command is one file below commands/ that exports a function from nothing to a Command. */
+const commands = [build];
+
+const program = new Command("meltemi")
+  .description("Private TCP protocols as first-class citizens of a stock Envoy or Istio mesh.")
+  .version(version)
+  .exitOverride()
+  .showHelpAfterError("(run with --help for the options and an example)");
+for (const command of commands) program.addCommand(command().exitOverride());
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  if (error instanceof CommanderError) {
+    process.exitCode = error.exitCode === 0 ? Exit.ok : Exit.usage;
+  } else if (error instanceof UserError) {
+    process.stderr.write(`meltemi: ${error.message} [${error.code}]\n`);
+    if (error.options.hint) process.stderr.write(`${error.options.hint}\n`);
+    process.exitCode = error.exit;
+  } else {
+    process.stderr.write(`meltemi: a defect of meltemi itself, please report it:\n${(error as Error)?.stack ?? error}\n`);
+    process.exitCode = Exit.defect;
+  }
+}
