@@ -1,0 +1,26 @@
+/** UTF-8 as RFC 3629 has it: no overlong forms, no surrogates, nothing above U+10FFFF. */
+@final
+export class Utf8 {
+  /** How many bytes the code point at p has, 1 to 4; 0 when the bytes of [p, end) are not UTF-8. Needs p < end. */
+  static length(p: usize, end: usize): u32 {
+    const lead = load<u8>(p) as u32;
+    if (lead < 0x80) return 1;
+    if (lead < 0xc2) return 0;
+    const left = end - p;
+    if (lead < 0xe0) return left >= 2 && Utf8.follows(p + 1) ? 2 : 0;
+    if (lead < 0xf0) {
+      if (left < 3 || !Utf8.follows(p + 1) || !Utf8.follows(p + 2)) return 0;
+      const second = load<u8>(p, 1) as u32;
+      return (lead == 0xe0 && second < 0xa0) || (lead == 0xed && second >= 0xa0) ? 0 : 3;
+    }
+    if (lead > 0xf4 || left < 4) return 0;
+    if (!Utf8.follows(p + 1) || !Utf8.follows(p + 2) || !Utf8.follows(p + 3)) return 0;
+    const second = load<u8>(p, 1) as u32;
+    return (lead == 0xf0 && second < 0x90) || (lead == 0xf4 && second >= 0x90) ? 0 : 4;
+  }
+
+  @inline
+  private static follows(p: usize): bool {
+    return (load<u8>(p) & 0xc0) == 0x80;
+  }
+}
