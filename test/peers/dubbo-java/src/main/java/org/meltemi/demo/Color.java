@@ -1,0 +1,6 @@
+package org.meltemi.demo;
+
+public enum Color {
+  RED,
+  GREEN
+}
