@@ -1,0 +1,177 @@
+import { formatAddress, parseAddress } from "./units.js";
+
+/** A mistake before it is located in the file. */
+export interface Finding {
+  code: string;
+  path: readonly PropertyKey[];
+  /** Whether the place is the key itself and not its value. */
+  atKey?: boolean;
+  message: string;
+  expected?: string | undefined;
+  /** What the user probably meant. */
+  suggestion?: string | undefined;
+}
+
+/**
+ * The mistakes that take more than one key to see. Reads what the user wrote, whatever it is, so that these show up
+ * together with those of the schema and not one run later. Values of a wrong type are passed over: the schema names
+ * them.
+ */
+export function crossChecks(
+  input: unknown,
+  protocols: readonly string[],
+  nearest: (word: string, words: readonly string[]) => string | undefined,
+): Finding[] {
+  const findings: Finding[] = [];
+  const root = map(input);
+  const service = map(root.service);
+  const mode = root.mode ?? "observe";
+
+  if (typeof root.protocol === "string" && !protocols.includes(root.protocol)) {
+    findings.push({
+      code: "unknown_protocol",
+      path: ["protocol"],
+      message: `unknown protocol "${root.protocol}"`,
+      expected: `one of ${protocols.join(", ")}`,
+      suggestion: nearest(root.protocol, protocols),
+    });
+  }
+
+  const needs = (at: object, path: string[], key: string, why: string) => {
+    if (!(key in at)) {
+      findings.push({
+        code: "missing_key",
+        path: [...path, key],
+        message: `missing key "${[...path, key].join(".")}"`,
+        expected: why,
+      });
+    }
+  };
+  const refuses = (at: object, path: string[], key: string, why: string) => {
+    if (key in at) {
+      findings.push({
+        code: "conflict",
+        path: [...path, key],
+        atKey: true,
+        message: `"${[...path, key].join(".")}" ${why}`,
+      });
+    }
+  };
+  if (mode === "route") {
+    needs(root, [], "routes", 'at least "- subset: NAME"');
+    if (isMap(root.service)) {
+      needs(service, ["service"], "subsets", "the groups of servers that routes name");
+      refuses(
+        service,
+        ["service"],
+        "endpoints",
+        "is for mode observe; in mode route each subset has its own endpoints",
+      );
+    }
+  } else if (mode === "observe") {
+    refuses(root, [], "routes", "needs mode: route");
+    if (isMap(root.service)) {
+      needs(service, ["service"], "endpoints", "the servers that connections go to");
+      refuses(service, ["service"], "subsets", "needs mode: route; in mode observe all goes to service.endpoints");
+    }
+  }
+
+  const subsets = list(service.subsets).map((subset) => map(subset).name);
+  subsets.forEach((name, i) => {
+    if (typeof name === "string" && subsets.indexOf(name) < i) {
+      const message = `there are two subsets "${name}"`;
+      findings.push({ code: "duplicate_subset", path: ["service", "subsets", i, "name"], message });
+    }
+  });
+
+  const names = subsets.filter((name) => typeof name === "string");
+  let always = -1;
+  list(root.routes).forEach((entry, i) => {
+    if (!isMap(entry)) return;
+    const { match, subset } = entry;
+    if (always >= 0) {
+      const message = `routes[${i}] is never reached, because routes[${always}] matches everything`;
+      findings.push({ code: "unreachable", path: ["routes", i], message });
+    } else if (match === undefined || (isMap(match) && Object.keys(match).length === 0)) {
+      always = i;
+    }
+    if (typeof subset === "string" && "subsets" in service && !names.includes(subset)) {
+      findings.push({
+        code: "unknown_subset",
+        path: ["routes", i, "subset"],
+        message: `unknown subset "${subset}" in routes[${i}]`,
+        expected: `one of ${[...new Set(names)].join(", ")}`,
+        suggestion: nearest(subset, names),
+      });
+    }
+    for (const key of Object.keys(map(match))) {
+      const meant = misspelled(key, nearest);
+      if (meant) {
+        findings.push({
+          code: "unknown_key",
+          path: ["routes", i, "match", key],
+          atKey: true,
+          message: `unknown key "${key}" in routes[${i}].match`,
+          expected: "service, method or a metadata key of the protocol",
+          suggestion: meant,
+        });
+      }
+    }
+  });
+
+  const bind = address(service.bind);
+  if (
+    bind !== undefined &&
+    bind === (address(root.admin) ?? (root.admin === undefined ? "127.0.0.1:9901" : undefined))
+  ) {
+    const message = `service.bind and admin are both ${bind}`;
+    findings.push({ code: "conflict", path: ["service", "bind"], message });
+  }
+  const targets: [unknown, PropertyKey[]][] = [
+    [service.endpoints, ["service", "endpoints"]],
+    ...list(service.subsets).map((subset, i): [unknown, PropertyKey[]] => [
+      map(subset).endpoints,
+      ["service", "subsets", i, "endpoints"],
+    ]),
+  ];
+  for (const [endpoints, path] of targets) {
+    list(endpoints).forEach((endpoint, i) => {
+      if (bind !== undefined && address(endpoint) === bind) {
+        const message = `${bind} is service.bind: connections would go round in a circle`;
+        findings.push({ code: "conflict", path: [...path, i], message });
+      }
+    });
+  }
+  return findings;
+}
+
+/**
+ * Metadata keys are free, so only what is `service` or `method` with a slip of the finger counts as a mistake: words
+ * that are longer (`methodId`) may well be meant.
+ */
+function misspelled(
+  key: string,
+  nearest: (word: string, words: readonly string[]) => string | undefined,
+): string | undefined {
+  const words = ["service", "method"];
+  const meant = words.includes(key) ? undefined : nearest(key, words);
+  return meant !== undefined && key.length <= meant.length ? meant : undefined;
+}
+
+function address(value: unknown): string | undefined {
+  if (typeof value !== "string" && typeof value !== "number") return undefined;
+  const parsed = parseAddress(value);
+  return "value" in parsed && parsed.value.port !== 0 ? formatAddress(parsed.value) : undefined;
+}
+
+function isMap(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function map(value: unknown): Record<string, unknown> {
+  return isMap(value) ? value : {};
+}
+
+function list(value: unknown): unknown[] {
+  return Array.isArray(value) ? value : [];
+}
