@@ -1,0 +1,150 @@
+import { stripVTControlCharacters } from "node:util";
+import { describe, expect, test } from "vitest";
+import { bytes, count, milliseconds, type Page, render, sparkline, summary } from "./screen.js";
+import type { Load, MethodLoad, Traffic } from "./traffic.js";
+
+const idle: Load = {
+  requestsPerSecond: 0,
+  errorsPerSecond: 0,
+  requestBytesPerSecond: 0,
+  responseBytesPerSecond: 0,
+  requests: 0,
+  errors: 0,
+  inFlight: 0,
+  p50: null,
+  p99: null,
+};
+
+function method(service: string, method: string, load: Partial<MethodLoad> = {}): MethodLoad {
+  return { ...idle, direction: "outbound", protocol: "dubbo", service, method, ...load };
+}
+
+function traffic(methods: MethodLoad[], beside: Partial<Traffic> = {}): Traffic {
+  return {
+    methods,
+    all: { ...idle, requestsPerSecond: 1234.4, requests: 99, p50: 0.4, p99: 20 },
+    heartbeats: { label: "heartbeats", total: 0, perSecond: 0 },
+    unmatchedResponses: { label: "unmatched responses", total: 0, perSecond: 0 },
+    decodeErrors: [],
+    closedConnections: [],
+    routedConnections: [],
+    guestMemoryBytes: null,
+    ...beside,
+  };
+}
+
+const page = (of: Traffic | undefined, rest: Partial<Page> = {}): Page => ({
+  title: "greeter",
+  traffic: of,
+  history: new Map(),
+  trouble: undefined,
+  footer: [],
+  ...rest,
+});
+
+const wide = { columns: 110, rows: 32, colour: false };
+
+describe("render", () => {
+  test("aligns the figures below their titles", () => {
+    const busy = method("a.Greeter", "hi", { requestsPerSecond: 1200, requests: 99, errors: 1, p50: 0.3, p99: 12.4 });
+    const lines = render(page(traffic([busy])), wide);
+    const [head, row] = lines.slice(2, 4) as [string, string];
+    expect(row).toMatch(/^a\.Greeter {2}hi +1,200 .* <1 ms +12 ms +0 +0$/);
+    for (const [title, figure] of Object.entries({ "REQ/S": "1,200", P50: "<1 ms", P99: "12 ms" })) {
+      expect(head.indexOf(title) + title.length).toBe(row.indexOf(figure) + figure.length);
+    }
+    expect(lines[5]).toMatch(/^all +1,234 /);
+  });
+
+  test("fits any screen and is never higher than it", () => {
+    const long = Array.from({ length: 40 }, (_, i) => method(`com.example.very.long.Service${i}`, `someMethod${i}`));
+    for (const columns of [10, 40, 60, 79, 110, 200]) {
+      for (const rows of [6, 12, 24, 60]) {
+        const lines = render(page(traffic(long), { footer: ["a footer that is rather long ".repeat(8)] }), {
+          columns,
+          rows,
+          colour: true,
+        });
+        expect(lines.length).toBeLessThan(rows);
+        if (columns < 40) continue;
+        for (const line of lines) expect(stripVTControlCharacters(line).length).toBeLessThanOrEqual(columns);
+      }
+    }
+  });
+
+  test("shows the busiest methods in their own order where not all fit", () => {
+    const methods = Array.from({ length: 40 }, (_, i) => method("s", `m${i}`, { requests: i % 20 }));
+    const text = render(page(traffic(methods)), { ...wide, rows: 14 }).join("\n");
+    expect(text).toMatch(/ m19 (.|\n)* m39 /);
+    expect(text).not.toContain(" m0 ");
+    expect(text).toMatch(/and \d+ more/);
+  });
+
+  test("names protocol and direction only where there are several", () => {
+    const one = [method("s", "m")];
+    expect(render(page(traffic(one)), wide).join("\n")).not.toContain("dubbo");
+    const two = [...one, method("s", "m", { direction: "inbound", protocol: "thrift" })];
+    expect(render(page(traffic(two)), wide).join("\n")).toMatch(/dubbo outbound s (.|\n)*thrift inbound s /);
+  });
+
+  test("says what happened beside the requests, and nothing of what did not", () => {
+    const quiet = render(page(traffic([method("s", "m")])), wide).join("\n");
+    expect(quiet).not.toMatch(/routed|decode|unmatched|closed|heartbeats|memory/);
+    const text = render(
+      page(
+        traffic([method("s", "m")], {
+          routedConnections: [
+            { label: "s|v1", total: 12, perSecond: 0 },
+            { label: "s|v2", total: 3, perSecond: 0 },
+          ],
+          decodeErrors: [{ label: "magic", total: 2, perSecond: 0 }],
+          heartbeats: { label: "heartbeats", total: 7, perSecond: 0 },
+          guestMemoryBytes: 196608,
+        }),
+      ),
+      wide,
+    ).join("\n");
+    expect(text).toMatch(/routed +s\|v1 12 · s\|v2 3\n/);
+    expect(text).toContain("7 heartbeats · 192 KiB guest memory");
+    expect(text).toMatch(/decode errors +magic 2$/);
+  });
+
+  test("says what it waits for, and what is wrong", () => {
+    expect(render(page(undefined), wide).join("\n")).toContain("waiting for the first request");
+    expect(render(page(undefined, { trouble: "connection refused" }), wide).join("\n")).toContain(
+      "no new figures: connection refused",
+    );
+  });
+
+  test("has no colours where they are not wanted", () => {
+    const lines = render(page(traffic([method("s", "m")]), { trouble: "x", footer: ["y"] }), wide);
+    expect(lines.map(stripVTControlCharacters)).toEqual(lines);
+  });
+});
+
+test("a summary names the busy methods only", () => {
+  const line = summary(traffic([method("s", "busy", { requestsPerSecond: 7.25 }), method("s", "quiet")]));
+  expect(line).toBe("1,234 req/s  0 errors/s  p50 <1 ms  p99 20 ms  0 in flight  s/busy 7.3");
+});
+
+test("figures are short", () => {
+  expect([0, 0.04, 3, 9.96, 12.3, 123456.7].map(count)).toEqual(["0", "<0.1", "3", "10.0", "12", "123,457"]);
+  expect([null, 0.2, 1, 1.6, 999.4, 12345].map(milliseconds)).toEqual([
+    "-",
+    "<1 ms",
+    "<1 ms",
+    "2 ms",
+    "999 ms",
+    "12.3 s",
+  ]);
+  expect([0, 0.5, 1023, 1024, 20480, 5 * 2 ** 20].map(bytes)).toEqual([
+    "0 B",
+    "1 B",
+    "1023 B",
+    "1.0 KiB",
+    "20 KiB",
+    "5.0 MiB",
+  ]);
+  expect(sparkline([0, 1, 50, 100])).toBe("▁▂▅█");
+  expect(sparkline([0, 0])).toBe("▁▁");
+});

@@ -1,0 +1,219 @@
+import { styleText } from "node:util";
+import type { Count, Load, MethodLoad, Traffic } from "./traffic.js";
+
+export interface Screen {
+  readonly columns: number;
+  readonly rows: number;
+  readonly colour: boolean;
+}
+
+export interface Page {
+  readonly title: string;
+  /** Undefined until the first two snapshots. */
+  readonly traffic: Traffic | undefined;
+  /** Requests a second of the last seconds, newest last, by `rowKey`. */
+  readonly history: ReadonlyMap<string, readonly number[]>;
+  /** Why there are no new figures, if there are none. */
+  readonly trouble: string | undefined;
+  readonly footer: readonly string[];
+}
+
+export const sparklineLength = 16;
+
+export const rowKey = ({ direction, protocol, service, method }: MethodLoad) =>
+  [direction, protocol, service, method].join(" ");
+
+type Style = Parameters<typeof styleText>[0];
+
+interface Column {
+  readonly title: string;
+  readonly width: number;
+  /** Where the screen is narrow, the columns with the greatest figure go first. */
+  readonly luxury: number;
+  readonly text: (load: Load, history: readonly number[]) => string;
+  readonly style?: (load: Load) => Style | undefined;
+}
+
+const columns: readonly Column[] = [
+  { title: "REQ/S", width: 8, luxury: 0, text: (load) => count(load.requestsPerSecond) },
+  {
+    title: "",
+    width: sparklineLength,
+    luxury: 4,
+    text: (_, history) => sparkline(history).padEnd(sparklineLength),
+    style: (load) => (load.requestsPerSecond > 0 ? "cyan" : "dim"),
+  },
+  { title: "P50", width: 7, luxury: 3, text: (load) => milliseconds(load.p50) },
+  { title: "P99", width: 7, luxury: 1, text: (load) => milliseconds(load.p99) },
+  {
+    title: "ERRORS/S",
+    width: 8,
+    luxury: 0,
+    text: (load) => (load.errors === 0 ? "-" : count(load.errorsPerSecond)),
+    style: (load) => (load.errorsPerSecond > 0 ? "red" : "dim"),
+  },
+  { title: "IN FLIGHT", width: 9, luxury: 2, text: (load) => count(load.inFlight) },
+];
+
+const gap = "  ";
+
+/** The lines of one page, each at most `columns` wide, fewer than `rows` of them, so that a terminal never scrolls. */
+export function render(page: Page, screen: Screen): string[] {
+  const paint = (style: Style | undefined, text: string) =>
+    screen.colour && style ? styleText(style, text, { validateStream: false }) : text;
+  const plain = (style: Style | undefined, text: string) => paint(style, cut(text, screen.columns));
+
+  const title = cut(page.title, Math.max(0, screen.columns - 9));
+  const head = [`${paint(["bold", "cyan"], "meltemi")}${gap}${paint("bold", title)}`, ""];
+  const foot = page.traffic ? facts(page.traffic).map(([name, text]) => fact(name, text, screen.columns, paint)) : [];
+  if (page.trouble) foot.push(plain("yellow", `no new figures: ${page.trouble}`));
+  if (page.footer.length > 0) foot.push("", ...page.footer.map((line) => plain("dim", line)));
+
+  const space = screen.rows - 1 - head.length - foot.length;
+  const body = page.traffic?.methods.length
+    ? table(page.traffic, page.history, screen.columns, space, paint)
+    : [plain("dim", "waiting for the first request"), ""];
+  return [...head, ...body, ...foot].slice(0, screen.rows - 1);
+}
+
+/** One line that says the same as a page, for a file or a pipe. */
+export function summary(traffic: Traffic): string {
+  const { all } = traffic;
+  const methods = traffic.methods.filter(({ requestsPerSecond }) => requestsPerSecond > 0);
+  return [
+    `${count(all.requestsPerSecond)} req/s`,
+    `${count(all.errorsPerSecond)} errors/s`,
+    `p50 ${milliseconds(all.p50)}`,
+    `p99 ${milliseconds(all.p99)}`,
+    `${count(all.inFlight)} in flight`,
+    ...methods.map(({ service, method, requestsPerSecond }) => `${service}/${method} ${count(requestsPerSecond)}`),
+    ...(traffic.decodeErrors.length > 0 ? [`decode errors ${list(traffic.decodeErrors)}`] : []),
+  ].join(gap);
+}
+
+type Paint = (style: Style | undefined, text: string) => string;
+
+function table(
+  { methods, all }: Traffic,
+  history: Page["history"],
+  width: number,
+  height: number,
+  paint: Paint,
+): string[] {
+  const fixed = columnsFor(width);
+  const names = width - fixed.reduce((n, column) => n + gap.length + column.width, 0);
+  const mixed = new Set(methods.map(({ direction, protocol }) => `${protocol} ${direction}`)).size > 1;
+  const label = ({ protocol, direction, service }: MethodLoad) =>
+    mixed ? `${protocol} ${direction} ${service}` : service;
+  const longest = (texts: readonly string[]) => Math.max(...texts.map((text) => text.length));
+  const methodWidth = Math.min(longest(["METHOD", ...methods.map(({ method }) => method)]), Math.floor(names * 0.4));
+  const serviceWidth = Math.min(longest(["SERVICE", ...methods.map(label)]), names - gap.length - methodWidth);
+
+  const row = (service: string, method: string, style: Style | undefined, cell: (column: Column) => string) =>
+    [
+      paint(style, cutStart(service, serviceWidth).padEnd(serviceWidth)),
+      paint(style, cut(method, methodWidth).padEnd(methodWidth)),
+      ...fixed.map(cell),
+    ].join(gap);
+  const figures = (load: Load, key: string, style: Style | undefined) => (column: Column) =>
+    paint(column.style?.(load) ?? style, column.text(load, history.get(key) ?? []).padStart(column.width));
+
+  // Heading, rule, sum and the empty line behind them; one more line where methods are left out.
+  const shown = busiest(methods, height - 4 >= methods.length ? methods.length : Math.max(1, height - 5));
+  const lines = [row("SERVICE", "METHOD", "dim", ({ title, width }) => paint("dim", title.padStart(width)))];
+  for (const load of shown) {
+    const style = load.requestsPerSecond > 0 ? undefined : "dim";
+    lines.push(row(label(load), load.method, style, figures(load, rowKey(load), style)));
+  }
+  if (shown.length < methods.length) lines.push(paint("dim", `and ${methods.length - shown.length} more`));
+  const ruled = serviceWidth + gap.length + methodWidth + width - names;
+  lines.push(paint("dim", "─".repeat(ruled)), row("all", "", "bold", figures(all, "", "bold")), "");
+  return lines;
+}
+
+function columnsFor(width: number): Column[] {
+  const kept = [...columns];
+  const namesNeed = 24;
+  while (kept.reduce((n, column) => n + gap.length + column.width, namesNeed) > width) {
+    const most = Math.max(...kept.map(({ luxury }) => luxury));
+    if (most === 0) break;
+    kept.splice(
+      kept.findIndex(({ luxury }) => luxury === most),
+      1,
+    );
+  }
+  return kept;
+}
+
+/** The `n` methods with the most requests since the start, in their own order, so that rows do not jump about. */
+function busiest(methods: readonly MethodLoad[], n: number): MethodLoad[] {
+  const chosen = new Set([...methods].sort((a, b) => b.requests - a.requests).slice(0, n));
+  return methods.filter((method) => chosen.has(method));
+}
+
+/** What is worth a line below the table: only what happened at all. */
+function facts(traffic: Traffic): [name: string, text: string][] {
+  const { all, heartbeats, unmatchedResponses, decodeErrors, closedConnections, routedConnections } = traffic;
+  const lines: [string, string][] = [];
+  if (routedConnections.length > 0) lines.push(["routed", list(routedConnections)]);
+  lines.push([
+    "traffic",
+    [
+      `${bytes(all.requestBytesPerSecond)}/s up`,
+      `${bytes(all.responseBytesPerSecond)}/s down`,
+      `${count(all.requests)} requests`,
+      ...(heartbeats.total > 0 ? [`${count(heartbeats.total)} heartbeats`] : []),
+      ...(traffic.guestMemoryBytes === null ? [] : [`${bytes(traffic.guestMemoryBytes)} guest memory`]),
+    ].join(" · "),
+  ]);
+  if (decodeErrors.length > 0) lines.push(["decode errors", list(decodeErrors)]);
+  if (unmatchedResponses.total > 0) lines.push(["unmatched", `${count(unmatchedResponses.total)} responses`]);
+  if (closedConnections.length > 0) lines.push(["closed", list(closedConnections)]);
+  return lines;
+}
+
+const warnings = new Set(["decode errors", "unmatched", "closed"]);
+
+function fact(name: string, text: string, width: number, paint: Paint): string {
+  const label = cut(name.padEnd(15), width);
+  return paint("dim", label) + paint(warnings.has(name) ? "yellow" : undefined, cut(text, width - label.length));
+}
+
+const list = (counts: readonly Count[]) => counts.map(({ label, total }) => `${label} ${count(total)}`).join(" · ");
+
+function cut(text: string, width: number): string {
+  return text.length <= width ? text : `${text.slice(0, Math.max(0, width - 1))}…`;
+}
+
+/** Cut at the front: the end of a service's name says more than its package. */
+function cutStart(text: string, width: number): string {
+  return text.length <= width ? text : `…${text.slice(text.length - width + 1)}`;
+}
+
+/** Levels relative to the greatest value shown; the lowest one is kept for nothing at all. */
+export function sparkline(values: readonly number[]): string {
+  const levels = "▁▂▃▄▅▆▇█";
+  const most = Math.max(...values);
+  return values.map((value) => levels[most > 0 ? Math.ceil((value / most) * (levels.length - 1)) : 0]).join("");
+}
+
+export function count(value: number): string {
+  if (value > 0 && value < 0.1) return "<0.1";
+  if (value < 10 && !Number.isInteger(value)) return value.toFixed(1);
+  return Math.round(value).toLocaleString("en-US");
+}
+
+/** `null` (nothing measured) is `-`. Durations are whole milliseconds, so below one there is nothing to tell apart. */
+export function milliseconds(value: number | null): string {
+  if (value === null) return "-";
+  if (value <= 1) return "<1 ms";
+  if (value < 1000) return `${Math.round(value)} ms`;
+  return `${(value / 1000).toFixed(1)} s`;
+}
+
+export function bytes(value: number): string {
+  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
+  const power = value < 1 ? 0 : Math.min(units.length - 1, Math.floor(Math.log2(value) / 10));
+  const scaled = value / 1024 ** power;
+  return `${power > 0 && scaled < 10 ? scaled.toFixed(1) : Math.round(scaled)} ${units[power]}`;
+}
