@@ -1,0 +1,71 @@
+/** The numbers of proxy-wasm ABI 0.2.1, as Envoy's host uses them. */
+
+export const Result = {
+  Ok: 0,
+  NotFound: 1,
+  BadArgument: 2,
+  InvalidMemoryAccess: 6,
+  Unimplemented: 12,
+} as const;
+export type Result = (typeof Result)[keyof typeof Result];
+
+export const BufferType = {
+  NetworkDownstreamData: 2,
+  NetworkUpstreamData: 3,
+  VmConfiguration: 6,
+  PluginConfiguration: 7,
+  Max: 8,
+} as const;
+
+/** What proxy_continue_stream and proxy_close_stream mean; 0 and 1 are HTTP's and do nothing to a connection. */
+export const StreamType = { HttpRequest: 0, HttpResponse: 1, Downstream: 2, Upstream: 3 } as const;
+
+export const MetricType = { Counter: 0, Gauge: 1, Histogram: 2 } as const;
+
+/** Who closed a connection, as told to proxy_on_downstream_connection_close. */
+export const Peer = { Unknown: 0, Local: 1, Remote: 2 } as const;
+
+export const Action = { Continue: 0, StopIteration: 1 } as const;
+
+export const logLevels = ["trace", "debug", "info", "warn", "error", "critical"] as const;
+export type LogLevel = (typeof logLevels)[number];
+
+/** Keys that set_envoy_filter_state may create: those that Envoy has an object factory for. */
+export const filterStateKeys: ReadonlySet<string> = new Set([
+  "envoy.hashable_string",
+  "envoy.network.application_protocols",
+  "envoy.network.upstream_server_name",
+  "envoy.network.upstream_subject_alt_names",
+  "envoy.ratelimit.hits_addend",
+  "envoy.string",
+  "envoy.tcp_proxy.cluster",
+  "envoy.tcp_proxy.disable_tunneling",
+  "envoy.tcp_proxy.per_connection_idle_timeout_ms",
+  "envoy.upstream.dynamic_host",
+  "envoy.upstream.dynamic_port",
+]);
+
+/** Host functions of the ABI that no network filter has a use for: a module may import them, and is told so. */
+export const unimplementedFunctions = [
+  "proxy_add_header_map_value",
+  "proxy_clear_route_cache",
+  "proxy_dequeue_shared_queue",
+  "proxy_enqueue_shared_queue",
+  "proxy_get_header_map_pairs",
+  "proxy_get_header_map_size",
+  "proxy_get_header_map_value",
+  "proxy_get_shared_data",
+  "proxy_grpc_call",
+  "proxy_grpc_cancel",
+  "proxy_grpc_close",
+  "proxy_grpc_send",
+  "proxy_grpc_stream",
+  "proxy_http_call",
+  "proxy_register_shared_queue",
+  "proxy_remove_header_map_value",
+  "proxy_replace_header_map_value",
+  "proxy_resolve_shared_queue",
+  "proxy_send_local_response",
+  "proxy_set_header_map_pairs",
+  "proxy_set_shared_data",
+] as const;
