@@ -11,7 +11,7 @@ const headerLength = 16;
 const flag = { event: 0x20, twoWay: 0x40, request: 0x80 } as const;
 
 /** Status byte of a reply. */
-export const Status = { ok: 20, serviceNotFound: 60, serviceError: 70, serverError: 80 } as const;
+export const Status = { ok: 20, badRequest: 40, serviceNotFound: 60, serviceError: 70, serverError: 80 } as const;
 
 /** An argument or result of a given Java type: `{ $class: "java.lang.Long", $: 7 }`. */
 export type JavaValue = { $class: string; $abstractClass?: string; $: unknown };

@@ -53,6 +53,7 @@ type Method = (attachments: Attachments, ...args: never[]) => unknown;
 /** The services of one server, by interface and method. */
 function services(version: string): Record<string, Record<string, Method>> {
   const book = new Map<number, { id: number; item: string; count: number; version: string }>();
+  const notified = new Map<string, number>();
   return {
     [greeter]: {
       sayHello: (_, name: string) => `Hello ${name} from ${version}`,
@@ -70,7 +71,10 @@ function services(version: string): Record<string, Record<string, Method>> {
       },
       blob: (_, bytes: number) => blob(bytes),
       attachment: (attachments, key: string) => attachments[key] ?? null,
-      notify: () => null,
+      notify: (_, text: string) => {
+        notified.set(text, (notified.get(text) ?? 0) + 1);
+      },
+      notified: (_, text: string) => notified.get(text) ?? 0,
     },
     [orders]: {
       create: (_, item: string, count: number) => {
@@ -111,7 +115,14 @@ export async function startServer({ version = "v1", port = 0 }: ServerOptions = 
   }
 
   async function receive(socket: Socket, frame: Buffer): Promise<void> {
-    const message = decode(frame);
+    let message: Message;
+    try {
+      message = decode(frame);
+    } catch (error) {
+      // A whole frame with contents that cannot be read: the connection is none the worse for it.
+      socket.write(encodeFailure(Number(frame.readBigInt64BE(4)), Status.badRequest, (error as Error).message));
+      return;
+    }
     if (message.kind === "heartbeat") {
       stats.heartbeats++;
       socket.write(encodeHeartbeatReply(message.id));
@@ -132,7 +143,7 @@ export async function startServer({ version = "v1", port = 0 }: ServerOptions = 
     socket.on("error", () => {});
     socket.on("data", (chunk) => {
       try {
-        for (const frame of cutter.push(chunk)) void receive(socket, frame).catch(() => socket.destroy());
+        for (const frame of cutter.push(chunk)) void receive(socket, frame);
       } catch {
         socket.destroy();
       }

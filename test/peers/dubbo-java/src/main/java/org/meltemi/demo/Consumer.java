@@ -1,6 +1,7 @@
 package org.meltemi.demo;
 
 import com.alibaba.fastjson2.JSON;
+import java.net.UnknownHostException;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Date;
@@ -12,6 +13,7 @@ import java.util.Objects;
 import java.util.concurrent.Callable;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
+import java.util.stream.IntStream;
 import org.apache.dubbo.config.MethodConfig;
 import org.apache.dubbo.config.ReferenceConfig;
 import org.apache.dubbo.config.bootstrap.DubboBootstrap;
@@ -26,10 +28,9 @@ public final class Consumer {
 
   private Consumer() {}
 
-  public static void main(String[] args) {
-    String address = "dubbo://" + args[0] + ":" + args[1];
+  public static void main(String[] args) throws UnknownHostException {
+    String address = "dubbo://" + Provider.numeric(args[0]) + ":" + args[1];
     DubboBootstrap.getInstance().application(Provider.application("consumer")).start();
-    // Messages of Dubbo itself may have gone to standard output before this line.
     Greeter greeter = reference(Greeter.class, address, "", "");
     Kinds kinds = reference(Kinds.class, address, "", "");
 
@@ -60,15 +61,13 @@ public final class Consumer {
     check("every kind", describe(new KindsImpl(), list, map), () -> describe(kinds, list, map));
     check("slow", 50, () -> greeter.slow(50));
     check("exception", "refused", () -> thrownBy(greeter));
-    check("attachment", "gray", () -> {
-      RpcContext.getClientAttachment().setAttachment("dubbo.tag", "gray");
-      return greeter.attachment("dubbo.tag");
+    check("attachment", "fig", () -> {
+      // The tag is for whoever routes the call: a Java provider keeps it from the service.
+      RpcContext.getClientAttachment().setAttachment("dubbo.tag", "gray").setAttachment("trace", "fig");
+      return greeter.attachment("trace");
     });
-    check("async", List.of(10, 11, 12, 13, 14, 15, 16, 17, 18, 19), () -> async(greeter));
-    check("oneway", null, () -> {
-      oneway(address).notify("fig");
-      return null;
-    });
+    check("async", IntStream.range(0, 10).boxed().toList(), () -> async(greeter));
+    check("oneway", 1, () -> oneway(greeter, address));
     check("group and version", true, () ->
         reference(Greeter.class, address, "gray", "2.0.0").sayHello("fig").contains("gray 2.0.0"));
 
@@ -91,7 +90,7 @@ public final class Consumer {
   }
 
   private static String brief(String text) {
-    return text.length() <= 200 ? text : text.substring(0, 200) + "...";
+    return text.length() <= 500 ? text : text.substring(0, 500) + "...";
   }
 
   private static String describe(Kinds kinds, List<Object> list, Map<String, Object> map) {
@@ -125,25 +124,33 @@ public final class Consumer {
     }
   }
 
-  private static List<Integer> async(Greeter greeter) throws Exception {
-    List<CompletableFuture<Integer>> calls = new ArrayList<>();
+  private static List<Object> async(Greeter greeter) throws Exception {
+    List<CompletableFuture<Object>> calls = new ArrayList<>();
     for (int i = 0; i < 10; i++) {
       int n = i;
-      calls.add(RpcContext.getServiceContext().asyncCall(() -> greeter.add(n, 10)));
+      calls.add(RpcContext.getServiceContext().asyncCall(() -> greeter.echo(n)));
     }
-    List<Integer> sums = new ArrayList<>();
-    for (CompletableFuture<Integer> call : calls) sums.add(call.get(5, TimeUnit.SECONDS));
-    return sums;
+    List<Object> replies = new ArrayList<>();
+    for (CompletableFuture<Object> call : calls) replies.add(call.get(5, TimeUnit.SECONDS));
+    return replies;
   }
 
-  private static Greeter oneway(String address) {
+  /** How often the provider got a one-way call made here: there is no reply to wait for, so it is asked. */
+  private static int oneway(Greeter greeter, String address) throws InterruptedException {
+    String text = "fig " + System.nanoTime();
     MethodConfig method = new MethodConfig();
     method.setName("notify");
     method.setReturn(false);
     method.setSent(true);
     ReferenceConfig<Greeter> config = config(Greeter.class, address, "", "");
     config.setMethods(List.of(method));
-    return config.get();
+    config.get().notify(text);
+    int notified = 0;
+    for (int i = 0; i < 500 && notified == 0; i++) {
+      Thread.sleep(10);
+      notified = greeter.notified(text);
+    }
+    return notified;
   }
 
   private static <T> T reference(Class<T> type, String address, String group, String version) {

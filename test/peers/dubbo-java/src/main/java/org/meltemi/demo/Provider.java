@@ -1,5 +1,8 @@
 package org.meltemi.demo;
 
+import java.math.BigInteger;
+import java.net.InetAddress;
+import java.net.UnknownHostException;
 import org.apache.dubbo.config.ApplicationConfig;
 import org.apache.dubbo.config.ProtocolConfig;
 import org.apache.dubbo.config.RegistryConfig;
@@ -10,12 +13,12 @@ import org.apache.dubbo.config.bootstrap.DubboBootstrap;
 public final class Provider {
   private Provider() {}
 
-  public static void main(String[] args) throws InterruptedException {
+  public static void main(String[] args) throws InterruptedException, UnknownHostException {
     int port = Integer.parseInt(args[0]);
     String version = args.length > 1 ? args[1] : "java";
 
     ProtocolConfig protocol = new ProtocolConfig("dubbo", port);
-    protocol.setHost("127.0.0.1");
+    protocol.setHost(numeric("127.0.0.1"));
     protocol.setSerialization("hessian2");
     DubboBootstrap.getInstance()
         .application(application("provider"))
@@ -27,6 +30,14 @@ public final class Provider {
         .start();
     System.out.println("READY " + port);
     Thread.currentThread().join();
+  }
+
+  /**
+   * The IPv4 address as one number. Dubbo replaces what starts with 127 by an address of the machine that others can
+   * reach, where neither a proxy on the loopback listens nor a provider has to.
+   */
+  static String numeric(String host) throws UnknownHostException {
+    return new BigInteger(1, InetAddress.getByName(host).getAddress()).toString();
   }
 
   static ApplicationConfig application(String name) {
