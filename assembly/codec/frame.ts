@@ -35,6 +35,7 @@ export const enum Status {
 
 /** Metadata entries that one frame keeps; more are dropped and `metadataDropped` says so. */
 const METADATA_MAX: u32 = 64;
+const NONE: Slice = Slice.make();
 /** Room for the numbers that a codec turns into text: the longest u64 has 20 digits. */
 const SCRATCH_BYTES: u32 = 512;
 
@@ -57,6 +58,8 @@ export class Frame {
   code: i32 = 0;
   /** Milliseconds that the caller will wait; 0 where the frame does not say. */
   deadline: u32 = 0;
+  /** What Codec.error() needs of a request beside its id and method; small enough to keep for each one in flight. */
+  token: u64 = 0;
   /** The protocol's name of the status, fit for a label: `ok`, `exception`, `server_timeout`. Empty on requests. */
   readonly outcome: Slice = Slice.make();
   readonly service: Slice = Slice.make();
@@ -79,6 +82,7 @@ export class Frame {
     this.status = Status.Ok;
     this.code = 0;
     this.deadline = 0;
+    this.token = 0;
     this.outcome.clear();
     this.service.clear();
     this.method.clear();
@@ -95,15 +99,23 @@ export class Frame {
     return changetype<Slice>(this.entries + (i * 2 + 1) * offsetof<Slice>());
   }
 
-  add(key: usize, keySize: u32, value: usize, valueSize: u32): void {
+  add(key: Slice, value: Slice): void {
     const i = this.metadataCount;
     if (i >= METADATA_MAX) {
       this.metadataDropped = true;
       return;
     }
-    this.key(i).set(key, keySize);
-    this.value(i).set(value, valueSize);
+    this.key(i).point(key);
+    this.value(i).point(value);
     this.metadataCount = i + 1;
+  }
+
+  /** The value of a metadata key; a slice whose ptr is 0 where the frame has no such key. */
+  find(key: usize, size: u32): Slice {
+    for (let i: u32 = 0; i < this.metadataCount; i++) {
+      if (this.key(i).is(key, size)) return this.value(i);
+    }
+    return NONE;
   }
 
   /** Points `slice` to the decimal digits of `value`. */

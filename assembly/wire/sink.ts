@@ -67,6 +67,15 @@ export class Sink {
     if (p) String.UTF8.encodeUnsafe(changetype<usize>(value), value.length, p);
   }
 
+  /** Base 128, as protobuf has it. */
+  varint(value: u64): void {
+    while (value > 127) {
+      this.u8((value as u32) | 128);
+      value >>= 7;
+    }
+    this.u8(value as u32);
+  }
+
   decimal(value: i64): void {
     let rest: u64 = value < 0 ? 0 - (value as u64) : (value as u64);
     if (value < 0) this.u8(45);

@@ -24,6 +24,23 @@ export class Slice {
     return slice;
   }
 
+  /** Text that lives as long as the module. */
+  static of(text: string): Slice {
+    const slice = Slice.make();
+    const size = String.UTF8.byteLength(text);
+    const ptr = heap.alloc(size);
+    String.UTF8.encodeUnsafe(changetype<usize>(text), text.length, ptr);
+    slice.set(ptr, size as u32);
+    return slice;
+  }
+
+  /** Points to the same bytes as another. */
+  @inline
+  point(to: Slice): void {
+    this.ptr = to.ptr;
+    this.size = to.size;
+  }
+
   @inline
   is(ptr: usize, size: u32): bool {
     return this.size == size && memory.compare(this.ptr, ptr, size) == 0;

@@ -1,0 +1,30 @@
+import { AwesomeRpc } from "./awesomerpc";
+import { Codec } from "./codec";
+import { Dubbo } from "./dubbo";
+
+/** Every protocol that the module speaks, one line each; those with a magic first, so that guessing tries them first. */
+export const codecs: Codec[] = [new Dubbo(), new AwesomeRpc()];
+
+/** Position in `codecs`, -1 where there is no such protocol. */
+export function codecIndex(name: string): i32 {
+  for (let i = 0; i < codecs.length; i++) {
+    if (codecs[i].name == name) return i;
+  }
+  return -1;
+}
+
+/** `dubbo, awesomerpc`, for messages. */
+export function codecNames(): string {
+  const names = new Array<string>();
+  for (let i = 0; i < codecs.length; i++) names.push(codecs[i].name);
+  return names.join(", ");
+}
+
+/** What `meltemi_describe` answers. */
+export function describe(): string {
+  const protocols = new Array<string>();
+  for (let i = 0; i < codecs.length; i++) {
+    protocols.push(`{"name":"${codecs[i].name}","keys":${codecs[i].keys()}}`);
+  }
+  return `{"protocols":[${protocols.join(",")}]}`;
+}

@@ -1,0 +1,192 @@
+import { Bad, Codec, Look, READY } from "./codec";
+import { Frame, Kind } from "./frame";
+
+/**
+ * Bytes asked for at a time when frames are expected: enough for many heads of small frames in one host call, little
+ * enough that copying the start of a body does no harm.
+ */
+const WINDOW: u32 = 4096;
+
+/** Where one side of a connection stands between two reads. Part of a connection's record; all zero at the start. */
+@unmanaged
+export class Cut {
+  /** Bytes of the current frame that are still to come. */
+  rest: u64;
+  /** Bytes of this side before the next one to be scanned. */
+  offset: u64;
+  /** The start of a head that is not whole yet, in a heap block; 0 where there is none. */
+  held: usize;
+  heldSize: u32;
+  heldCapacity: u32;
+  /** Bytes of the held head that are needed before it is worth looking again. */
+  want: u32;
+
+  release(): void {
+    if (this.held) heap.free(this.held);
+    this.held = 0;
+    this.heldSize = 0;
+    this.heldCapacity = 0;
+  }
+}
+
+/**
+ * Cuts a stream of bytes into frames. It asks for the bytes of heads only: bodies are counted and passed over, and what
+ * it holds between two reads is the unfinished head, at most `headLimit` bytes.
+ */
+export abstract class Scanner {
+  readonly frame: Frame = new Frame();
+  /** The longest frame that is accepted, bytes. */
+  frameLimit: u64 = 0;
+  /** The most bytes that are held to read one head or one frame's metadata. */
+  headLimit: u32 = 0;
+  /** Whether metadata is read before onFrame(). */
+  wantsMetadata: bool = false;
+
+  /** The address of `size` bytes from `at` on of the chunk being scanned, valid until the next call; 0 on failure. */
+  protected abstract read(at: u32, size: u32): usize;
+  /** A head was read into `frame`; its bytes start at p, n of them are there. */
+  protected abstract onFrame(p: usize, n: u32): void;
+  /** The last byte of that frame was seen. */
+  protected abstract onEnd(): void;
+  /** The bytes are not the protocol; nothing of this side can be scanned any more. */
+  protected abstract onBad(bad: Bad): void;
+
+  /** Offset of the current frame (or of the bytes that are not one) in its side of the connection. */
+  protected frameOffset: u64 = 0;
+  /** Out parameter of the private methods: bytes of the chunk that are dealt with. */
+  private at: u32 = 0;
+
+  /** Scans a chunk of `size` bytes; false once onBad() was called. */
+  protected scan(cut: Cut, codec: Codec, size: u32): bool {
+    let at: u32 = 0;
+    while (at < size) {
+      if (cut.rest) {
+        const passed = min<u64>(cut.rest, (size - at) as u64) as u32;
+        cut.rest -= passed as u64;
+        at += passed;
+        if (!cut.rest) this.onEnd();
+        continue;
+      }
+      const look = cut.heldSize ? this.continueHead(cut, codec, at, size) : this.heads(cut, codec, at, size);
+      at = this.at;
+      if (look < 0) {
+        cut.release();
+        this.onBad(-look as Bad);
+        return false;
+      }
+    }
+    cut.offset += size;
+    return true;
+  }
+
+  /** Reads frames from `at`, the start of one, until a body passes the window or the chunk's last head is not whole. */
+  private heads(cut: Cut, codec: Codec, at: u32, size: u32): Look {
+    const frame = this.frame;
+    const least = codec.min;
+    let need = least;
+    while (at < size) {
+      this.at = at;
+      this.frameOffset = cut.offset + at;
+      const available = size - at;
+      if (need > available) {
+        // Only a head that was looked at has told its frame's length, which grow() relies on.
+        cut.want = need > least ? this.grow(need, available) : need;
+        return this.hold(cut, at, available);
+      }
+      let left = min<u32>(available, max<u32>(WINDOW, need));
+      let p = this.read(at, left);
+      if (!p) return -Bad.Length;
+      need = least;
+      while (left >= least) {
+        const look = this.look(codec, p, left);
+        if (look) {
+          if (look < 0) return look;
+          need = look as u32;
+          break;
+        }
+        this.onFrame(p, left);
+        const length = frame.length;
+        if (length > (left as u64)) {
+          cut.rest = length;
+          return READY;
+        }
+        at += length as u32;
+        p += length as usize;
+        left -= length as u32;
+        this.at = at;
+        this.frameOffset = cut.offset + at;
+        this.onEnd();
+      }
+    }
+    return READY;
+  }
+
+  /** Adds to the held head and looks again. */
+  private continueHead(cut: Cut, codec: Codec, at: u32, size: u32): Look {
+    const frame = this.frame;
+    this.frameOffset = cut.offset + at - cut.heldSize;
+    const look = this.hold(cut, at, min<u32>(cut.want - cut.heldSize, size - at));
+    const held = cut.heldSize;
+    if (look || held < cut.want) return look;
+    const again = this.look(codec, cut.held, held);
+    if (again > 0) {
+      cut.want = this.grow(again as u32, held);
+      return READY;
+    }
+    if (again < 0) return again;
+    if (frame.length < (held as u64)) return -Bad.Length;
+    this.onFrame(cut.held, held);
+    cut.rest = frame.length - held;
+    cut.release();
+    if (!cut.rest) this.onEnd();
+    return READY;
+  }
+
+  /** head() and, where wanted, metadata(), with every limit checked. */
+  @inline
+  private look(codec: Codec, p: usize, n: u32): Look {
+    const frame = this.frame;
+    frame.reset();
+    let look = codec.head(p, n, frame);
+    const length = frame.length;
+    if (length > this.frameLimit) return -Bad.TooLarge;
+    if (look < 0) return look;
+    if (look > 0) {
+      if (look > (this.headLimit as Look)) return -Bad.HeadTooLarge;
+      return length && (look as u64) > length ? -Bad.Length : look;
+    }
+    if (length < (codec.min as u64)) return -Bad.Length;
+    if (!this.wantsMetadata || frame.kind > Kind.OneWay) return READY;
+    look = codec.metadata(p, n, frame);
+    if (look > (this.headLimit as Look) || (look > 0 && (look as u64) > length)) {
+      frame.metadataDropped = true;
+      return READY;
+    }
+    return look;
+  }
+
+  /**
+   * How many bytes to wait for: what the codec needs, or twice what is there where the frame is known to have them, so
+   * that a head that trickles in byte by byte is read again a logarithmic number of times only.
+   */
+  private grow(need: u32, have: u32): u32 {
+    const most = min<u64>(this.frame.length, this.headLimit as u64) as u32;
+    return max<u32>(need, min<u32>(have << 1, most));
+  }
+
+  /** Moves `size` bytes from `at` on to the held head. */
+  private hold(cut: Cut, at: u32, size: u32): Look {
+    const p = this.read(at, size);
+    if (!p) return -Bad.Length;
+    const end = cut.heldSize + size;
+    if (end > cut.heldCapacity) {
+      const capacity = max<u32>(end, cut.want);
+      cut.held = cut.held ? heap.realloc(cut.held, capacity) : heap.alloc(capacity);
+      cut.heldCapacity = capacity;
+    }
+    memory.copy(cut.held + cut.heldSize, p, size);
+    cut.heldSize = end;
+    this.at = at + size;
+    return READY;
+  }
+}

@@ -1,0 +1,155 @@
+import { Bad, Look, READY, badText } from "../codec/codec";
+import { Frame, Kind, Side } from "../codec/frame";
+import { Buffer, BufferType } from "../host/buffer";
+import { Clock } from "../host/clock";
+import { FilterState } from "../host/filter-state";
+import { Stream } from "../host/stream";
+import { Slice } from "../wire/slice";
+import { Connection, Phase } from "./connection";
+import { Rule } from "./match";
+import { Observe } from "./observe";
+import { Report } from "./report";
+import { Labels } from "./series";
+import { Settings } from "./settings";
+
+const CLUSTER_STATE = Slice.of("envoy.tcp_proxy.cluster");
+const ROUTE_STATE = Slice.of("meltemi.route");
+
+/**
+ * Picks the upstream of a connection by its first request. Until that request's head is there, all bytes wait in
+ * Envoy's buffer; size and time of the wait are bounded. Heartbeats before it decide nothing: a connection that is
+ * opened early and kept alive by heartbeats is routed when it is used.
+ */
+@final
+export class Route {
+  private frame: Frame = new Frame();
+  private firstWaiting: usize = 0;
+
+  /** Whether some connection waits, so that tick() is needed. */
+  get waiting(): bool {
+    return this.firstWaiting != 0;
+  }
+
+  /** `size` bytes are held, all that the client has sent; after it connection.phase says what to do with them. */
+  data(connection: Connection, size: u32, end: bool): void {
+    const settings = connection.settings;
+    const look = this.look(connection, settings, size);
+    if (look == READY) return this.decide(connection, settings);
+    if (look < 0) return this.onBad(connection, settings, -look as Bad);
+    if (end) return this.close(connection, "incomplete");
+    if (!connection.waitingSince && size > connection.routeOffset) this.wait(connection);
+  }
+
+  /** Closes the connections that have waited for too long. */
+  tick(): void {
+    let at = this.firstWaiting;
+    while (at) {
+      const connection = changetype<Connection>(at);
+      at = connection.nextWaiting;
+      const limit = connection.settings.waitMilliseconds as u64;
+      if (Clock.millisecondsSince(connection.waitingSince) < limit) continue;
+      Stream.enter(connection.key as u32);
+      this.close(connection, "timeout");
+    }
+  }
+
+  /** The connection does not wait any more, for whatever reason. */
+  leave(connection: Connection): void {
+    if (!connection.waitingSince) return;
+    connection.waitingSince = 0;
+    const next = connection.nextWaiting;
+    const previous = connection.previousWaiting;
+    if (next) changetype<Connection>(next).previousWaiting = previous;
+    if (previous) changetype<Connection>(previous).nextWaiting = next;
+    else this.firstWaiting = next;
+  }
+
+  private wait(connection: Connection): void {
+    connection.waitingSince = Clock.now();
+    connection.previousWaiting = 0;
+    connection.nextWaiting = this.firstWaiting;
+    if (this.firstWaiting) changetype<Connection>(this.firstWaiting).previousWaiting = changetype<usize>(connection);
+    this.firstWaiting = changetype<usize>(connection);
+  }
+
+  /** Reads the first request's head (and metadata) into `frame`, stepping over heartbeats. */
+  private look(connection: Connection, settings: Settings, size: u32): Look {
+    const codec = settings.codec;
+    const frame = this.frame;
+    const most = settings.headLimit;
+    while (true) {
+      const offset = connection.routeOffset;
+      const need = max<u32>(connection.routeWant, codec.min);
+      if (size < offset + need) return need;
+      // What a head may have at the most, and no more: a body may be much longer.
+      const n = min<u32>(size - offset, most);
+      const p = Buffer.read(BufferType.DownstreamData, offset, n);
+      if (!p || Buffer.size != n) return -Bad.Length;
+      frame.reset();
+      frame.side = Side.Client;
+      let look = codec.head(p, n, frame);
+      if (frame.length > settings.frameLimit) return -Bad.TooLarge;
+      if (look < 0) return look;
+      if (look > (most as Look)) return -Bad.HeadTooLarge;
+      if (look == READY && frame.kind >= Kind.Heartbeat && frame.kind <= Kind.HeartbeatReply) {
+        this.leave(connection);
+        if (frame.length > (most - offset) as u64) return -Bad.HeadTooLarge;
+        connection.routeOffset = offset + (frame.length as u32);
+        connection.routeWant = 0;
+        continue;
+      }
+      if (look == READY && settings.routesByMetadata) {
+        look = codec.metadata(p, n, frame);
+        if (look > (most as Look)) {
+          frame.metadataDropped = true;
+          look = READY;
+        }
+      }
+      // Waiting for twice as much keeps the work of a head that trickles in proportional to its length.
+      const known = min<u64>(frame.length, most as u64) as u32;
+      connection.routeWant = max<u32>(look, min<u32>(n << 1, known));
+      return look;
+    }
+  }
+
+  private decide(connection: Connection, settings: Settings): void {
+    for (let i = 0; i < settings.rules.length; i++) {
+      const rule = settings.rules[i];
+      if (rule.matches(this.frame)) return this.apply(connection, settings, rule);
+    }
+    this.close(connection, "no_route");
+  }
+
+  /** Bytes that are not the protocol can only go where everything goes: by a rule without conditions. */
+  private onBad(connection: Connection, settings: Settings, bad: Bad): void {
+    for (let i = 0; i < settings.rules.length; i++) {
+      const rule = settings.rules[i];
+      // Observe reads the same bytes next, and counts the decode error.
+      if (!rule.conditions.length) return this.apply(connection, settings, rule);
+    }
+    Observe.countBad(settings, bad);
+    this.close(connection, badText(bad));
+  }
+
+  private apply(connection: Connection, settings: Settings, rule: Rule): void {
+    this.leave(connection);
+    const cluster = rule.cluster;
+    connection.phase = Phase.Observing;
+    FilterState.setEnvoy(CLUSTER_STATE, changetype<usize>(cluster), cluster.byteLength);
+    FilterState.setOwn(ROUTE_STATE, changetype<usize>(rule.name), rule.name.byteLength);
+    Labels.count(settings.labels, "meltemi_routed_connections_total", "cluster", cluster);
+    if (!settings.logFrames) return;
+    Report.start("route");
+    Report.number("connection", connection.key);
+    Report.string("route", changetype<usize>(rule.name), rule.name.byteLength);
+    Report.string("cluster", changetype<usize>(cluster), cluster.byteLength);
+    Report.send();
+  }
+
+  private close(connection: Connection, reason: string): void {
+    this.leave(connection);
+    connection.phase = Phase.Closed;
+    Labels.count(connection.settings.labels, "meltemi_closed_connections_total", "reason", String.UTF8.encode(reason));
+    Stream.close();
+  }
+}

@@ -1,0 +1,257 @@
+import { codecs } from "../codec/registry";
+import { Frame } from "../codec/frame";
+import { MetricKind, Metrics } from "../host/metrics";
+import { Entry, Table } from "../memory/table";
+import { Hash } from "../wire/hash";
+import { Sink } from "../wire/sink";
+import { Slice } from "../wire/slice";
+
+/** Longer services and methods are cut, so that a label has a bound. */
+const LABEL_MAX: u32 = 255;
+/** More outcomes than any protocol has; past it they are `other`. */
+const OUTCOMES_MAX: u32 = 64;
+
+const UNKNOWN = Slice.of("unknown");
+const OTHER = Slice.of("other");
+
+const table = new Table(offsetof<Series>());
+let firstDirty: usize = 0;
+const name = new Sink(1 << 14);
+
+/** Requests of one service and method that ended alike. Counts are since the last flush. */
+@unmanaged
+@final
+export class Outcome {
+  next: usize;
+  text: usize;
+  textSize: u32;
+  requestsId: u32;
+  durationId: u32;
+  requestBytesId: u32;
+  responseBytesId: u32;
+  requests: u32;
+  requestBytes: u64;
+  responseBytes: u64;
+}
+
+/** Requests of one service and method; `owner` is the protocol and direction, `key` the hash of the names. */
+@unmanaged
+@final
+export class Series extends Entry {
+  names: usize;
+  serviceSize: u32;
+  methodSize: u32;
+  outcomes: usize;
+  outcomeCount: u32;
+  inFlightId: u32;
+  /** Change since the last flush. */
+  inFlight: i32;
+  dirty: bool;
+  nextDirty: usize;
+
+  get service(): usize {
+    return this.names;
+  }
+
+  get method(): usize {
+    return this.names + this.serviceSize;
+  }
+
+  /** The outcome of that name, made when it is new. */
+  outcome(status: Slice): Outcome {
+    const text = status.ptr;
+    const size = min<u32>(status.size, LABEL_MAX);
+    let at = this.outcomes;
+    while (at) {
+      const outcome = changetype<Outcome>(at);
+      // A codec's names are static, so the address alone tells most of the time.
+      if (outcome.textSize == size && (outcome.text == text || memory.compare(outcome.text, text, size) == 0)) {
+        return outcome;
+      }
+      at = outcome.next;
+    }
+    if (this.outcomeCount >= OUTCOMES_MAX) return this.outcome(OTHER);
+    return this.addOutcome(text, size);
+  }
+
+  private addOutcome(text: usize, size: u32): Outcome {
+    const outcome = changetype<Outcome>(heap.alloc(offsetof<Outcome>()));
+    memory.fill(changetype<usize>(outcome), 0, offsetof<Outcome>());
+    outcome.text = heap.alloc(size);
+    outcome.textSize = size;
+    memory.copy(outcome.text, text, size);
+    outcome.requestsId = this.metric(MetricKind.Counter, outcome, "meltemi_requests_total");
+    outcome.durationId = this.metric(MetricKind.Histogram, outcome, "meltemi_request_duration_milliseconds");
+    outcome.requestBytesId = this.metric(MetricKind.Counter, outcome, "meltemi_request_bytes_total");
+    outcome.responseBytesId = this.metric(MetricKind.Counter, outcome, "meltemi_response_bytes_total");
+    outcome.next = this.outcomes;
+    this.outcomes = changetype<usize>(outcome);
+    this.outcomeCount++;
+    return outcome;
+  }
+
+  /** The id of a metric with this series' labels, and the status where there is an outcome. */
+  private metric(kind: MetricKind, outcome: Outcome | null, name: string): u32 {
+    Labels.start(this.owner as u32);
+    Labels.add("service", this.service, this.serviceSize);
+    Labels.add("method", this.method, this.methodSize);
+    if (outcome) Labels.add("status", outcome.text, outcome.textSize);
+    return Labels.metric(kind, name);
+  }
+
+  /** One more request (or, with -1, one less) in flight. */
+  @inline
+  change(inFlight: i32): void {
+    this.inFlight += inFlight;
+    this.touch();
+  }
+
+  /** Has flush() visit this series. */
+  @inline
+  touch(): void {
+    if (this.dirty) return;
+    this.dirty = true;
+    this.nextDirty = firstDirty;
+    firstDirty = changetype<usize>(this);
+  }
+
+  private flush(): void {
+    this.dirty = false;
+    if (this.inFlight) {
+      if (!this.inFlightId) this.inFlightId = this.metric(MetricKind.Gauge, null, "meltemi_in_flight");
+      Metrics.add(this.inFlightId, this.inFlight);
+      this.inFlight = 0;
+    }
+    let at = this.outcomes;
+    while (at) {
+      const outcome = changetype<Outcome>(at);
+      if (outcome.requests) {
+        Metrics.add(outcome.requestsId, outcome.requests);
+        Metrics.add(outcome.requestBytesId, outcome.requestBytes);
+        Metrics.add(outcome.responseBytesId, outcome.responseBytes);
+        outcome.requests = 0;
+        outcome.requestBytes = 0;
+        outcome.responseBytes = 0;
+      }
+      at = outcome.next;
+    }
+  }
+
+  /** The series of the frame's service and method; `unnamed` stands for a service that the frame does not name. */
+  static of(labels: u32, frame: Frame, unnamed: ArrayBuffer, limit: u32): Series {
+    let service = frame.service.ptr;
+    let serviceSize = min<u32>(frame.service.size, LABEL_MAX);
+    let method = frame.method.ptr;
+    let methodSize = min<u32>(frame.method.size, LABEL_MAX);
+    if (!serviceSize) {
+      service = changetype<usize>(unnamed);
+      serviceSize = min<u32>(unnamed.byteLength, LABEL_MAX);
+    }
+    if (!methodSize) {
+      method = UNKNOWN.ptr;
+      methodSize = UNKNOWN.size;
+    }
+    const found = Series.find(labels, service, serviceSize, method, methodSize);
+    if (found) return changetype<Series>(found);
+    if (table.count >= limit) {
+      service = OTHER.ptr;
+      serviceSize = OTHER.size;
+      method = OTHER.ptr;
+      methodSize = OTHER.size;
+      const other = Series.find(labels, service, serviceSize, method, methodSize);
+      if (other) return changetype<Series>(other);
+    }
+    return Series.add(labels, service, serviceSize, method, methodSize);
+  }
+
+  private static find(labels: u32, service: usize, serviceSize: u32, method: usize, methodSize: u32): usize {
+    const hash = Hash.bytes(method, methodSize, Hash.bytes(service, serviceSize, 0));
+    let at = table.find(labels, hash);
+    while (at) {
+      const series = changetype<Series>(at);
+      if (
+        series.serviceSize == serviceSize &&
+        series.methodSize == methodSize &&
+        memory.compare(series.service, service, serviceSize) == 0 &&
+        memory.compare(series.method, method, methodSize) == 0
+      ) {
+        return at;
+      }
+      at = table.nextSame(at);
+    }
+    return 0;
+  }
+
+  private static add(labels: u32, service: usize, serviceSize: u32, method: usize, methodSize: u32): Series {
+    const hash = Hash.bytes(method, methodSize, Hash.bytes(service, serviceSize, 0));
+    const series = changetype<Series>(table.add(labels, hash));
+    series.names = heap.alloc(serviceSize + methodSize);
+    series.serviceSize = serviceSize;
+    series.methodSize = methodSize;
+    memory.copy(series.service, service, serviceSize);
+    memory.copy(series.method, method, methodSize);
+    return series;
+  }
+
+  /** Whether there is something to flush. */
+  static get pending(): bool {
+    return firstDirty != 0;
+  }
+
+  /**
+   * Tells the host what was counted since the last time. Counting in the guest and telling from the tick costs no host
+   * call for each request; only a histogram's samples cannot wait.
+   */
+  static flush(): void {
+    while (firstDirty) {
+      const series = changetype<Series>(firstDirty);
+      firstDirty = series.nextDirty;
+      series.flush();
+    }
+  }
+}
+
+/** Builds metric names in Istio's form: `label=.=value;.;label=.=value;.;name`. */
+@final
+export class Labels {
+  /** `labels`: position of the protocol in the registry times two, plus one for inbound. */
+  static start(labels: u32): void {
+    name.clear();
+    const protocol = String.UTF8.encode(codecs[labels >> 1].name);
+    Labels.add("protocol", changetype<usize>(protocol), protocol.byteLength);
+    name.text(labels & 1 ? "direction=.=inbound;.;" : "direction=.=outbound;.;");
+  }
+
+  static add(label: string, value: usize, size: u32): void {
+    name.text(label);
+    name.text("=.=");
+    for (let i: u32 = 0; i < size; i++) {
+      const byte = load<u8>(value + i) as u32;
+      // What would end the value early, or is not printable, is written as %XX.
+      if (byte - 0x21 > 0x7e - 0x21 || byte == 0x25 || byte == 0x3b) {
+        name.u8(0x25);
+        name.u8(hexDigit(byte >> 4));
+        name.u8(hexDigit(byte & 15));
+      } else {
+        name.u8(byte);
+      }
+    }
+    name.text(";.;");
+  }
+
+  static metric(kind: MetricKind, metric: string): u32 {
+    name.text(metric);
+    return Metrics.id(kind, name);
+  }
+
+  /** Adds one to a counter with no more labels than protocol, direction and, unless empty, one more. */
+  static count(labels: u32, metric: string, label: string = "", value: ArrayBuffer | null = null): void {
+    Labels.start(labels);
+    if (value) Labels.add(label, changetype<usize>(value), value.byteLength);
+    Metrics.add(Labels.metric(MetricKind.Counter, metric), 1);
+  }
+}
+
+function hexDigit(value: u32): u32 {
+  return value < 10 ? 48 + value : 55 + value;
+}

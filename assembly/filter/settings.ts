@@ -1,0 +1,236 @@
+import { Codec } from "../codec/codec";
+import { codecIndex, codecNames, codecs } from "../codec/registry";
+import { Json, JsonKind, JsonValue } from "../wire/json";
+import { Regex } from "../wire/regex";
+import { Condition, Exact, Matcher, Not, OneOf, Pattern, Prefix, Present, Range, Rule, Suffix } from "./match";
+
+/** What one plugin configuration says. The words are those of docs/architecture.md. */
+@final
+export class Settings {
+  codec: Codec = codecs[0];
+  /** Position of the codec in the registry. */
+  protocol: u32 = 0;
+  inbound: bool = false;
+  /** Label of requests whose protocol names no service. */
+  service: ArrayBuffer = String.UTF8.encode("unknown");
+  /** Whether connections are routed by their first frame. */
+  routes: bool = false;
+  rules: Rule[] = [];
+  frameLimit: u64 = 64 << 20;
+  headLimit: u32 = 64 << 10;
+  inFlightLimit: u32 = 1 << 16;
+  seriesLimit: u32 = 1000;
+  waitMilliseconds: u32 = 10_000;
+  /** One log line for one in so many requests; 0 for none. */
+  logRequests: u32 = 0;
+  logFrames: bool = false;
+
+  /** The root context that it belongs to. */
+  root: u32 = 0;
+  /** Connections that use it. */
+  connections: u32 = 0;
+  /** Whether ticks of the root are on. */
+  ticking: bool = false;
+  /** The root is gone; its last connections are ending. */
+  retired: bool = false;
+
+  /** Whether a condition of some rule needs metadata. */
+  routesByMetadata: bool = false;
+
+  /** The labels protocol and direction as one number: see Labels.start(). */
+  get labels(): u32 {
+    return (this.protocol << 1) | (this.inbound as u32);
+  }
+}
+
+/** Reads Settings out of JSON. After a failure `error` says where and what was expected; the first failure counts. */
+@final
+export class SettingsReader {
+  static error: string = "";
+
+  /** Null after a failure. No bytes at all are an empty object. */
+  static read(ptr: usize, size: u32): Settings | null {
+    SettingsReader.error = "";
+    const json = Json.parse(ptr, size);
+    if (!json) {
+      SettingsReader.error = size ? `$: expected JSON: ${Json.error}` : "$: expected an object, found nothing";
+      return null;
+    }
+    const settings = new Settings();
+    SettingsReader.settings(json, settings);
+    return SettingsReader.error.length ? null : settings;
+  }
+
+  private static settings(json: JsonValue, settings: Settings): void {
+    if (!known(json, ["protocol", "mode", "direction", "service", "routes", "limits", "log"])) return;
+    const protocol = json.at("protocol");
+    if (!protocol) return fail(`${json.path()}.protocol: expected one of ${codecNames()}, found nothing`);
+    if (!is(protocol, JsonKind.String, "a string")) return;
+    const index = codecIndex(protocol.text);
+    if (index < 0) return fail(`${protocol.path()}: expected one of ${codecNames()}, found "${protocol.text}"`);
+    settings.protocol = index as u32;
+    settings.codec = codecs[index];
+    settings.routes = choice(json.at("mode"), "observe", "route");
+    settings.inbound = choice(json.at("direction"), "outbound", "inbound");
+
+    const service = json.at("service");
+    if (service) {
+      if (!filled(service)) return;
+      settings.service = String.UTF8.encode(service.text);
+    }
+    const routes = json.at("routes");
+    if (settings.routes) {
+      if (!routes) return fail(`${json.path()}.routes: expected an array, found nothing (mode is "route")`);
+      SettingsReader.rules(routes, settings);
+    } else if (routes) {
+      return fail(`${routes.path()}: expected nothing, because mode is "observe"`);
+    }
+    SettingsReader.limits(json.at("limits"), settings);
+    SettingsReader.log(json.at("log"), settings);
+  }
+
+  private static limits(json: JsonValue | null, settings: Settings): void {
+    if (!json || !known(json, ["frameBytes", "headBytes", "inFlight", "series", "waitMilliseconds"])) return;
+    settings.frameLimit = whole(json.at("frameBytes"), 64, u32.MAX_VALUE, settings.frameLimit) as u64;
+    // Held bytes must fit into the connection's buffer, which is 1 MiB where nobody says otherwise.
+    settings.headLimit = whole(json.at("headBytes"), 64, 1 << 20, settings.headLimit) as u32;
+    settings.inFlightLimit = whole(json.at("inFlight"), 1, 1 << 20, settings.inFlightLimit) as u32;
+    settings.seriesLimit = whole(json.at("series"), 1, 100_000, settings.seriesLimit) as u32;
+    settings.waitMilliseconds = whole(json.at("waitMilliseconds"), 10, 3_600_000, settings.waitMilliseconds) as u32;
+  }
+
+  private static log(json: JsonValue | null, settings: Settings): void {
+    if (!json || !known(json, ["requests", "frames"])) return;
+    settings.logRequests = whole(json.at("requests"), 0, i32.MAX_VALUE, 0) as u32;
+    const frames = json.at("frames");
+    if (frames && is(frames, JsonKind.Bool, "a boolean")) settings.logFrames = frames.bool;
+  }
+
+  private static rules(json: JsonValue, settings: Settings): void {
+    if (!is(json, JsonKind.Array, "an array")) return;
+    if (!json.items.length) return fail(`${json.path()}: expected at least one route`);
+    for (let i = 0; i < json.items.length; i++) {
+      const item = json.items[i];
+      if (!known(item, ["name", "match", "cluster"])) return;
+      const cluster = item.at("cluster");
+      if (!cluster) return fail(`${item.path()}.cluster: expected a string, found nothing`);
+      if (!filled(cluster)) return;
+      const name = item.at("name");
+      if (name && !filled(name)) return;
+      const rule = new Rule(
+        String.UTF8.encode(name ? name.text : i.toString()),
+        String.UTF8.encode(cluster.text),
+      );
+      const match = item.at("match");
+      if (match && !SettingsReader.conditions(match, rule)) return;
+      settings.rules.push(rule);
+      if (rule.needsMetadata) settings.routesByMetadata = true;
+    }
+  }
+
+  private static conditions(json: JsonValue, rule: Rule): bool {
+    if (!is(json, JsonKind.Object, "an object")) return false;
+    for (let i = 0; i < json.items.length; i++) {
+      const matcher = SettingsReader.matcher(json.items[i]);
+      if (!matcher) return false;
+      rule.conditions.push(new Condition(json.items[i].key, matcher));
+    }
+    return true;
+  }
+
+  private static matcher(json: JsonValue): Matcher | null {
+    if (!is(json, JsonKind.Object, "an object with one matcher")) return null;
+    if (json.items.length != 1) {
+      fail(`${json.path()}: expected exactly one matcher, found ${json.items.length}`);
+      return null;
+    }
+    const value = json.items[0];
+    const name = value.key;
+    if (name == "present") return is(value, JsonKind.Bool, "a boolean") ? new Present(value.bool) : null;
+    if (name == "not") {
+      const inner = SettingsReader.matcher(value);
+      return inner ? new Not(inner) : null;
+    }
+    if (name == "oneOf") return SettingsReader.oneOf(value);
+    if (name == "range") return SettingsReader.range(value);
+    if (name != "exact" && name != "prefix" && name != "suffix" && name != "regex") {
+      fail(
+        `${value.path()}: expected one of exact, prefix, suffix, regex, oneOf, range, present, not as the matcher's name`,
+      );
+      return null;
+    }
+    if (!is(value, JsonKind.String, "a string")) return null;
+    const text = String.UTF8.encode(value.text);
+    if (name == "exact") return new Exact(text);
+    if (name == "prefix") return new Prefix(text);
+    if (name == "suffix") return new Suffix(text);
+    const regex = Regex.compile(value.text);
+    if (regex) return new Pattern(regex);
+    fail(`${value.path()}: expected a regular expression: ${Regex.error}`);
+    return null;
+  }
+
+  private static oneOf(json: JsonValue): Matcher | null {
+    if (!is(json, JsonKind.Array, "an array of strings")) return null;
+    const matchers = new Array<Exact>();
+    for (let i = 0; i < json.items.length; i++) {
+      if (!is(json.items[i], JsonKind.String, "a string")) return null;
+      matchers.push(new Exact(String.UTF8.encode(json.items[i].text)));
+    }
+    return new OneOf(matchers);
+  }
+
+  private static range(json: JsonValue): Matcher | null {
+    if (!known(json, ["min", "max"])) return null;
+    const least = whole(json.at("min"), i64.MIN_VALUE, i64.MAX_VALUE, i64.MIN_VALUE);
+    const most = whole(json.at("max"), i64.MIN_VALUE, i64.MAX_VALUE, i64.MAX_VALUE);
+    if (least > most) fail(`${json.path()}: expected min to be at most max`);
+    return new Range(least, most);
+  }
+}
+
+function fail(message: string): void {
+  if (!SettingsReader.error.length) SettingsReader.error = message;
+}
+
+function is(json: JsonValue, kind: JsonKind, what: string): bool {
+  if (json.kind == kind) return true;
+  fail(json.expected(what));
+  return false;
+}
+
+function filled(json: JsonValue): bool {
+  if (!is(json, JsonKind.String, "a string")) return false;
+  if (json.text.length) return true;
+  fail(`${json.path()}: expected some text, found an empty string`);
+  return false;
+}
+
+/** Whether `json` is an object with no other names than these. */
+function known(json: JsonValue, names: string[]): bool {
+  if (!is(json, JsonKind.Object, "an object")) return false;
+  for (let i = 0; i < json.items.length; i++) {
+    if (names.includes(json.items[i].key)) continue;
+    fail(`${json.items[i].path()}: expected one of ${names.join(", ")} as a name`);
+    return false;
+  }
+  return true;
+}
+
+/** False for `no` or nothing, true for `yes`. */
+function choice(json: JsonValue | null, no: string, yes: string): bool {
+  if (!json || !is(json, JsonKind.String, "a string")) return false;
+  if (json.text != no && json.text != yes) fail(`${json.path()}: expected ${no} or ${yes}, found "${json.text}"`);
+  return json.text == yes;
+}
+
+function whole(json: JsonValue | null, least: i64, most: i64, otherwise: i64): i64 {
+  if (!json) return otherwise;
+  if (json.kind != JsonKind.Number || !json.whole) {
+    fail(json.expected("a whole number"));
+    return otherwise;
+  }
+  if (json.integer >= least && json.integer <= most) return json.integer;
+  fail(`${json.path()}: expected ${least} to ${most}, found ${json.integer}`);
+  return otherwise;
+}

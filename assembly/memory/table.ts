@@ -1,0 +1,144 @@
+/** The head of every record that a Table keeps; a record class extends it. */
+@unmanaged
+export class Entry {
+  /** The next record of the same bucket, or of the free list. */
+  next: usize;
+  /** Whose record it is, so that keys of different owners never meet. */
+  owner: usize;
+  key: u64;
+}
+
+const FIRST_BUCKETS: u32 = 64;
+const RECORDS_IN_A_CHUNK: usize = 64;
+
+/**
+ * Records of one size, found by (owner, key). Two records may have the same (owner, key): find() answers the older.
+ *
+ * Raw memory and no managed objects, because it works for every frame. Memory of removed records is used again, never
+ * given back: what a table holds is bounded by the most records that it ever had at one time.
+ */
+@final
+export class Table {
+  /** Records in the table. */
+  count: u32 = 0;
+  private bits: u32 = 0;
+  private buckets: usize = 0;
+  private free: usize = 0;
+
+  /** `recordBytes` is offsetof<R>() of a record class R that extends Entry. */
+  constructor(private recordBytes: usize) {
+    this.resize(FIRST_BUCKETS);
+  }
+
+  /** The oldest record with this owner and key; 0 where there is none. */
+  find(owner: usize, key: u64): usize {
+    let at = load<usize>(this.bucket(owner, key));
+    while (at) {
+      const entry = changetype<Entry>(at);
+      if (entry.key == key && entry.owner == owner) return at;
+      at = entry.next;
+    }
+    return 0;
+  }
+
+  /** The next younger record with the owner and key of `record`; 0 where there is none. */
+  nextSame(record: usize): usize {
+    const entry = changetype<Entry>(record);
+    let at = entry.next;
+    while (at) {
+      const other = changetype<Entry>(at);
+      if (other.key == entry.key && other.owner == entry.owner) return at;
+      at = other.next;
+    }
+    return 0;
+  }
+
+  /** A new record, all zero but for its owner and key. */
+  add(owner: usize, key: u64): usize {
+    if (this.count >> this.bits) this.resize(2 << this.bits);
+    if (!this.free) this.allocateChunk();
+    const record = this.free;
+    const entry = changetype<Entry>(record);
+    this.free = entry.next;
+    memory.fill(record, 0, this.recordBytes);
+    entry.owner = owner;
+    entry.key = key;
+    append(this.bucket(owner, key), record);
+    this.count++;
+    return record;
+  }
+
+  remove(record: usize): void {
+    this.unlink(record);
+    this.recycle(record);
+  }
+
+  /** Takes a record out, so that it is not found any more, but keeps it until recycle(). Its owner becomes 0. */
+  unlink(record: usize): void {
+    const entry = changetype<Entry>(record);
+    // `next` is the first field, so the address of a record is also the address of its link.
+    let link = this.bucket(entry.owner, entry.key);
+    let at = load<usize>(link);
+    while (at != record) {
+      if (!at) return;
+      link = at;
+      at = load<usize>(link);
+    }
+    store<usize>(link, entry.next);
+    entry.owner = 0;
+    this.count--;
+  }
+
+  /** Gives back a record that was unlinked. */
+  recycle(record: usize): void {
+    changetype<Entry>(record).next = this.free;
+    this.free = record;
+  }
+
+  /** The address of the link that starts the bucket. */
+  @inline
+  private bucket(owner: usize, key: u64): usize {
+    // Fibonacci hashing: the upper bits of the product depend on all bits of the key.
+    const hash = (key ^ ((owner as u64) << 29)) * 0x9e3779b97f4a7c15;
+    return this.buckets + ((hash >> (64 - this.bits)) as usize) * sizeof<usize>();
+  }
+
+  private allocateChunk(): void {
+    const bytes = this.recordBytes;
+    const chunk = heap.alloc(bytes * RECORDS_IN_A_CHUNK);
+    for (let i: usize = 0; i < RECORDS_IN_A_CHUNK; i++) {
+      const record = chunk + i * bytes;
+      changetype<Entry>(record).next = this.free;
+      this.free = record;
+    }
+  }
+
+  private resize(size: u32): void {
+    const old = this.buckets;
+    const oldSize = old ? 1 << this.bits : 0;
+    this.bits = ctz(size);
+    this.buckets = heap.alloc(size * sizeof<usize>());
+    memory.fill(this.buckets, 0, size * sizeof<usize>());
+    for (let i: u32 = 0; i < (oldSize as u32); i++) {
+      let at = load<usize>(old + i * sizeof<usize>());
+      while (at) {
+        const entry = changetype<Entry>(at);
+        const next = entry.next;
+        entry.next = 0;
+        append(this.bucket(entry.owner, entry.key), at);
+        at = next;
+      }
+    }
+    if (old) heap.free(old);
+  }
+}
+
+/** Appends, so that of two records with the same key the older is found first. */
+function append(link: usize, record: usize): void {
+  let at = load<usize>(link);
+  while (at) {
+    link = at;
+    at = load<usize>(link);
+  }
+  store<usize>(link, record);
+}
