@@ -10,24 +10,27 @@ export interface ModuleConfig {
   mode: "observe" | "route";
   direction: "outbound" | "inbound";
   service: string;
-  routes: { name?: string; match?: Record<string, Matcher>; cluster: string }[];
+  /** Only in mode route. */
+  routes?: { name?: string; match?: Record<string, Matcher>; cluster: string }[];
   limits: { frameBytes: number; headBytes: number; inFlight: number; series: number; waitMilliseconds: number };
   log: { requests: number; frames: boolean };
 }
 
 /** The configuration with every key written out and always in the same order, so that equal models give equal text. */
 export function moduleConfig(model: Model): ModuleConfig {
-  const { protocol, mode, direction, service, limits, log } = model;
+  const { protocol, mode, direction, service, routes, limits, log } = model;
   return {
     protocol,
     mode,
     direction,
     service: service.name,
-    routes: (model.routes ?? []).map(({ name, match, subset }) => ({
-      ...(name === undefined ? {} : { name }),
-      ...(match === undefined ? {} : { match }),
-      cluster: clusterName(model, subset),
-    })),
+    ...(routes && {
+      routes: routes.map(({ name, match, subset }) => ({
+        ...(name !== undefined && { name }),
+        ...(match && { match }),
+        cluster: clusterName(model, subset),
+      })),
+    }),
     limits: {
       frameBytes: limits.frame,
       headBytes: limits.head,

@@ -14,7 +14,6 @@ import { type Address, type Parsed, parseAddress, parseDuration, parseSize } fro
 const HEAD_MAX = 2 ** 20;
 /** The module counts bytes of one frame in 32 bits. */
 const FRAME_MAX = 2 ** 32 - 1;
-const MILLISECONDS_MAX = 2 ** 31 - 1;
 
 /** An object that takes no other keys; the list of those it takes travels in the message of the issue. */
 function keys<S extends z.ZodRawShape>(shape: S) {
@@ -66,7 +65,7 @@ const size = (min: number, max: number) =>
 const duration = z
   .string('a duration such as "10s" or "500ms"')
   .meta({ pattern: "^\\d+ *(ms|s|m|h)$" })
-  .transform(reading(parseDuration, 'a duration such as "10s" or "500ms"', between(1, MILLISECONDS_MAX, "ms")));
+  .transform(reading(parseDuration, 'a duration such as "10s" or "500ms"', between(10, 3_600_000, "ms")));
 
 // Names become part of Envoy's cluster names, where `|` divides, and of metric labels.
 const name = z
@@ -174,13 +173,18 @@ export const schema = keys({
     .optional()
     .describe("Mode route: the first that matches wins. A connection that no route matches is closed and counted."),
   limits: keys({
-    frame: size(16, FRAME_MAX).prefault("64MiB").describe("Longest frame; what is longer counts as a decode error."),
+    frame: size(64, FRAME_MAX).prefault("64MiB").describe("Longest frame; what is longer counts as a decode error."),
     head: size(64, HEAD_MAX).prefault("64KiB").describe("Most bytes of one frame that are read to understand it."),
-    inFlight: z.int().min(1).max(1_000_000).prefault(65536).describe("Most requests tracked at once in one worker."),
+    inFlight: z
+      .int()
+      .min(1)
+      .max(2 ** 20)
+      .prefault(65536)
+      .describe("Most requests tracked at once in one worker."),
     series: z
       .int()
       .min(1)
-      .max(1_000_000)
+      .max(100_000)
       .prefault(1000)
       .describe("Most pairs of service and method with metrics of their own; later ones count as other."),
     wait: duration
@@ -190,7 +194,12 @@ export const schema = keys({
     .prefault({})
     .describe("Bounds that keep memory in check."),
   log: keys({
-    requests: z.int().min(0).prefault(0).describe("0: none. N: a JSON line in Envoy's log for one in N requests."),
+    requests: z
+      .int()
+      .min(0)
+      .max(2 ** 31 - 1)
+      .prefault(0)
+      .describe("0: none. N: a JSON line in Envoy's log for one in N requests."),
   })
     .prefault({})
     .describe("What Envoy's log says of requests."),
