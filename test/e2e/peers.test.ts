@@ -17,6 +17,19 @@ import { buildJava, type Java } from "../peers/dubbo-java.js";
 
 const java: Java | null = await buildJava();
 
+/** Writes the pieces one after the other on a connection of their own, and reads one message. */
+async function exchange(port: number, pieces: Uint8Array[]): Promise<Message | undefined> {
+  const socket = connectSocket({ port, host: "127.0.0.1", noDelay: true });
+  await once(socket, "connect");
+  for (const piece of pieces) await new Promise((written) => socket.write(piece, written));
+  const cutter = new FrameCutter();
+  for await (const chunk of socket) {
+    const [frame] = cutter.push(chunk);
+    if (frame) return decode(frame);
+  }
+  return undefined;
+}
+
 describe("Node client, Node server", () => {
   let server: DubboServer;
   let client: DubboClient;
@@ -120,16 +133,14 @@ describe("Node client, Node server", () => {
   });
 
   it("reads requests cut at every byte", async () => {
-    const socket = connectSocket({ port: server.port, host: "127.0.0.1", noDelay: true });
-    await once(socket, "connect");
-    for (const byte of encodeRequest(5, greeter, "add", [2, 3])) {
-      await new Promise((written) => socket.write(Uint8Array.of(byte), written));
-    }
-    const cutter = new FrameCutter();
-    const replies: Message[] = [];
-    socket.on("data", (chunk) => replies.push(...cutter.push(chunk).map(decode)));
-    await expect.poll(() => replies).toEqual([{ kind: "reply", id: 5, status: 20, value: 5, error: null }]);
-    socket.destroy();
+    const pieces = [...encodeRequest(5, greeter, "add", [2, 3])].map((byte) => Uint8Array.of(byte));
+    expect(await exchange(server.port, pieces)).toEqual({ kind: "reply", id: 5, status: 20, value: 5, error: null });
+  });
+
+  it("answers a request that cannot be read, by all 64 bits of its id", async () => {
+    const request = encodeRequest(1, greeter, "echo", [{ $class: "[[I", $: [[1]] }]);
+    request.writeBigInt64BE(-1536029936762484635n, 4);
+    expect(await exchange(server.port, [request])).toMatchObject({ id: "-1536029936762484635", status: 40 });
   });
 
   it("ends connections that do not speak Dubbo", async () => {

@@ -120,7 +120,7 @@ export async function startServer({ version = "v1", port = 0 }: ServerOptions = 
       message = decode(frame);
     } catch (error) {
       // A whole frame with contents that cannot be read: the connection is none the worse for it.
-      socket.write(encodeFailure(Number(frame.readBigInt64BE(4)), Status.badRequest, (error as Error).message));
+      socket.write(encodeFailure(String(frame.readBigInt64BE(4)), Status.badRequest, (error as Error).message));
       return;
     }
     if (message.kind === "heartbeat") {
