@@ -148,7 +148,8 @@ export class Dubbo extends Codec {
   }
 
   metadata(p: usize, n: u32, frame: Frame): Look {
-    if (((frame.token as u32) & SERIALIZATION) != HESSIAN2) return READY;
+    const asks = frame.kind == Kind.Request || frame.kind == Kind.OneWay;
+    if (!asks || ((frame.token as u32) & SERIALIZATION) != HESSIAN2) return READY;
     // head() was READY on these bytes, so Hessian2 stands behind the method.
     frame.add(INTERFACE, frame.service);
     if (this.version.ptr) frame.add(VERSION, this.version);

@@ -1,5 +1,5 @@
 import { Bad, Codec, Look, READY } from "./codec";
-import { Frame, Kind } from "./frame";
+import { Frame } from "./frame";
 
 /**
  * Bytes asked for at a time when frames are expected: enough for many heads of small frames in one host call, little
@@ -156,7 +156,7 @@ export abstract class Scanner {
       return length && (look as u64) > length ? -Bad.Length : look;
     }
     if (length < (codec.min as u64)) return -Bad.Length;
-    if (!this.wantsMetadata || frame.kind > Kind.OneWay) return READY;
+    if (!this.wantsMetadata) return READY;
     look = codec.metadata(p, n, frame);
     if (look > (this.headLimit as Look) || (look > 0 && (look as u64) > length)) {
       frame.metadataDropped = true;

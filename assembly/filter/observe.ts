@@ -90,7 +90,7 @@ export class Observe extends Scanner {
         return this.onOneWay(settings);
       case Kind.Heartbeat:
       case Kind.HeartbeatReply:
-        return Labels.count(this.labels(settings), "meltemi_heartbeats_total");
+        return Labels.count(settings.labels, "meltemi_heartbeats_total");
     }
   }
 
