@@ -69,3 +69,50 @@ export const unimplementedFunctions = [
   "proxy_set_header_map_pairs",
   "proxy_set_shared_data",
 ] as const;
+
+const signature = (parameters: string, result = "") =>
+  `(${[...parameters].map((c) => (c === "l" ? "i64" : "i32")).join(",")})->(${result})`;
+
+/** Signatures of the host functions that a network filter uses. */
+export const hostFunctions: Readonly<Record<string, string>> = {
+  proxy_call_foreign_function: signature("iiiiii", "i32"),
+  proxy_close_stream: signature("i", "i32"),
+  proxy_continue_stream: signature("i", "i32"),
+  proxy_define_metric: signature("iiii", "i32"),
+  proxy_done: signature("", "i32"),
+  proxy_get_buffer_bytes: signature("iiiii", "i32"),
+  proxy_get_buffer_status: signature("iii", "i32"),
+  proxy_get_current_time_nanoseconds: signature("i", "i32"),
+  proxy_get_log_level: signature("i", "i32"),
+  proxy_get_metric: signature("ii", "i32"),
+  proxy_get_property: signature("iiii", "i32"),
+  proxy_get_status: signature("iii", "i32"),
+  proxy_increment_metric: signature("il", "i32"),
+  proxy_log: signature("iii", "i32"),
+  proxy_record_metric: signature("il", "i32"),
+  proxy_set_buffer_bytes: signature("iiiii", "i32"),
+  proxy_set_effective_context: signature("i", "i32"),
+  proxy_set_property: signature("iiii", "i32"),
+  proxy_set_tick_period_milliseconds: signature("i", "i32"),
+};
+
+/** Signatures of what a module exports to the host. */
+export const guestFunctions: Readonly<Record<string, { signature: string; optional?: true }>> = {
+  _initialize: { signature: signature("") },
+  malloc: { signature: signature("i", "i32"), optional: true },
+  meltemi_describe: { signature: signature("", "i32") },
+  proxy_abi_version_0_2_1: { signature: signature("") },
+  proxy_on_configure: { signature: signature("ii", "i32") },
+  proxy_on_context_create: { signature: signature("ii") },
+  proxy_on_delete: { signature: signature("i") },
+  proxy_on_done: { signature: signature("i", "i32") },
+  proxy_on_downstream_connection_close: { signature: signature("ii") },
+  proxy_on_downstream_data: { signature: signature("iii", "i32") },
+  proxy_on_log: { signature: signature("i") },
+  proxy_on_memory_allocate: { signature: signature("i", "i32"), optional: true },
+  proxy_on_new_connection: { signature: signature("i", "i32") },
+  proxy_on_tick: { signature: signature("i") },
+  proxy_on_upstream_connection_close: { signature: signature("ii") },
+  proxy_on_upstream_data: { signature: signature("iii", "i32") },
+  proxy_on_vm_start: { signature: signature("ii", "i32") },
+};

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { beforeAll, describe, expect, it } from "vitest";
 import { guest } from "./guest.fixture.js";
-import { ConfigurationError, type Connection, Host, ModuleError, TrapError } from "./host.js";
+import { ConfigurationError, Host, ModuleError, TrapError } from "./host.js";
 
 const text = (host: Host) => host.logs.map((entry) => entry.message);
 
