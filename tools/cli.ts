@@ -1,11 +1,13 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from "commander";
 import { build } from "./commands/build.js";
+import { run } from "./commands/run.js";
+import { schema } from "./commands/schema.js";
 import { Exit, UserError } from "./errors.js";
 import { version } from "./paths.js";
 
 /** Every command is one file below commands/ that exports a function from nothing to a Command. */
-const commands = [build];
+const commands = [build, run, schema];
 
 const program = new Command("meltemi")
   .description("Private TCP protocols as first-class citizens of a stock Envoy or Istio mesh.")
@@ -24,7 +26,9 @@ try {
     if (error.options.hint) process.stderr.write(`${error.options.hint}\n`);
     process.exitCode = error.exit;
   } else {
-    process.stderr.write(`meltemi: a defect of meltemi itself, please report it:\n${(error as Error)?.stack ?? error}\n`);
+    process.stderr.write(
+      `meltemi: a defect of meltemi itself, please report it:\n${(error as Error)?.stack ?? error}\n`,
+    );
     process.exitCode = Exit.defect;
   }
 }

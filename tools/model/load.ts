@@ -1,10 +1,12 @@
 import { readFileSync } from "node:fs";
-import { closest, distance } from "fastest-levenshtein";
 import { type Document, isAlias, isMap, isScalar, isSeq, LineCounter, type Node, parseDocument } from "yaml";
 import type { z } from "zod";
 import { Exit, UserError } from "../errors.js";
-import { crossChecks, type Finding } from "./rules.js";
+import { crossChecks, type Finding, type Protocol } from "./rules.js";
 import { type Model, schema } from "./schema.js";
+import { choices, nearest } from "./words.js";
+
+const ANY_KEY = [{ name: "*" }];
 
 /** One mistake in a file, as data. */
 export interface Issue {
@@ -38,10 +40,10 @@ export class ModelError extends UserError {
 
 /**
  * Reads a meltemi.yaml.
- * @param protocols the names of the protocols that the module speaks
+ * @param protocols what the module speaks, see describeModule(); a name alone stands for a protocol whose keys are free
  * @throws ModelError with all mistakes, UserError `E_NO_FILE`
  */
-export function load(path: string, protocols: readonly string[]): Model {
+export function load(path: string, protocols: readonly (Protocol | string)[]): Model {
   let source: string;
   try {
     source = readFileSync(path, "utf8");
@@ -56,7 +58,7 @@ export function load(path: string, protocols: readonly string[]): Model {
  * Reads the text of a meltemi.yaml; `file` is what messages call it.
  * @throws ModelError with all mistakes
  */
-export function parse(source: string, protocols: readonly string[], file = "meltemi.yaml"): Model {
+export function parse(source: string, protocols: readonly (Protocol | string)[], file = "meltemi.yaml"): Model {
   const lines = new LineCounter();
   const document = parseDocument(source, { lineCounter: lines, prettyErrors: false });
   const issues: Issue[] = [];
@@ -87,7 +89,13 @@ export function parse(source: string, protocols: readonly string[], file = "melt
     throw new ModelError(issues, file, source);
   }
   const result = schema.safeParse(input, { reportInput: true });
-  const findings = [...(result.error?.issues ?? []).flatMap(findingsOf), ...crossChecks(input, protocols, nearest)];
+  const findings = [
+    ...(result.error?.issues ?? []).flatMap(findingsOf),
+    ...crossChecks(
+      input,
+      protocols.map((protocol) => (typeof protocol === "string" ? { name: protocol, keys: ANY_KEY } : protocol)),
+    ),
+  ];
   // A key that is only misspelled is not missing as well.
   const meant = new Set(
     findings.filter((f) => f.atKey && f.suggestion).map((f) => pathText([...f.path.slice(0, -1), f.suggestion ?? ""])),
@@ -115,13 +123,6 @@ export function renderIssue(issue: Issue, source: string): string {
   return `${head}\n  ${number} | ${text}\n  ${" ".repeat(number.length)} | ${indent}${"^".repeat(length)}`;
 }
 
-/** The word that was probably meant: at most two letters away, and less than half of it. */
-function nearest(word: string, words: readonly string[]): string | undefined {
-  if (words.length === 0) return undefined;
-  const best = closest(word, words);
-  return distance(word, best) <= Math.min(2, (best.length - 1) / 2) ? best : undefined;
-}
-
 /** The schema's issue in the user's words. */
 function findingsOf(issue: z.core.$ZodIssue): Finding[] {
   const { path } = issue;
@@ -134,7 +135,7 @@ function findingsOf(issue: z.core.$ZodIssue): Finding[] {
         atKey: true,
         message: `unknown key "${key}"${path.length > 0 ? ` in ${pathText(path)}` : ""}`,
         expected: issue.message,
-        suggestion: nearest(key, issue.message.replace("one of ", "").split(", ")),
+        suggestion: nearest(key, choices(issue.message)),
       }));
     case "invalid_type": {
       if (issue.input === undefined && typeof last === "string") {

@@ -63,13 +63,10 @@ function clusterName(model: Model, subset: string): string {
 }
 
 const description = z.object({
-  version: z.string(),
-  protocols: z.array(
-    z.object({ name: z.string(), keys: z.array(z.object({ name: z.string(), about: z.string() })).default([]) }),
-  ),
+  protocols: z.array(z.object({ name: z.string(), keys: z.array(z.object({ name: z.string(), about: z.string() })) })),
 });
 
-/** What a module says of itself. */
+/** What a module says of itself. A key named `*` stands for keys that only the frames know. */
 export type ModuleDescription = z.output<typeof description>;
 
 /**

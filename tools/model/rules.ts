@@ -1,4 +1,12 @@
 import { formatAddress, parseAddress } from "./units.js";
+import { nearest, oneOf } from "./words.js";
+
+/** A protocol that the module speaks, as it describes itself. */
+export interface Protocol {
+  name: string;
+  /** What routes can match besides service and method; `*` stands for keys that only the frames know. */
+  keys: readonly { name: string }[];
+}
 
 /** A mistake before it is located in the file. */
 export interface Finding {
@@ -17,25 +25,24 @@ export interface Finding {
  * together with those of the schema and not one run later. Values of a wrong type are passed over: the schema names
  * them.
  */
-export function crossChecks(
-  input: unknown,
-  protocols: readonly string[],
-  nearest: (word: string, words: readonly string[]) => string | undefined,
-): Finding[] {
+export function crossChecks(input: unknown, protocols: readonly Protocol[]): Finding[] {
   const findings: Finding[] = [];
   const root = map(input);
   const service = map(root.service);
   const mode = root.mode ?? "observe";
 
-  if (typeof root.protocol === "string" && !protocols.includes(root.protocol)) {
+  const protocol = protocols.find(({ name }) => name === root.protocol);
+  if (typeof root.protocol === "string" && !protocol) {
+    const known = protocols.map(({ name }) => name);
     findings.push({
       code: "unknown_protocol",
       path: ["protocol"],
       message: `unknown protocol "${root.protocol}"`,
-      expected: `one of ${protocols.join(", ")}`,
-      suggestion: nearest(root.protocol, protocols),
+      expected: oneOf(known),
+      suggestion: nearest(root.protocol, known),
     });
   }
+  const matchKeys = ["service", "method", ...(protocol?.keys ?? [{ name: "*" }]).map(({ name }) => name)];
 
   const needs = (at: object, path: string[], key: string, why: string) => {
     if (!(key in at)) {
@@ -100,21 +107,15 @@ export function crossChecks(
         code: "unknown_subset",
         path: ["routes", i, "subset"],
         message: `unknown subset "${subset}" in routes[${i}]`,
-        expected: `one of ${[...new Set(names)].join(", ")}`,
+        expected: oneOf([...new Set(names)]),
         suggestion: nearest(subset, names),
       });
     }
     for (const key of Object.keys(map(match))) {
-      const meant = misspelled(key, nearest);
-      if (meant) {
-        findings.push({
-          code: "unknown_key",
-          path: ["routes", i, "match", key],
-          atKey: true,
-          message: `unknown key "${key}" in routes[${i}].match`,
-          expected: "service, method or a metadata key of the protocol",
-          suggestion: meant,
-        });
+      const wrong = unknownMatchKey(key, matchKeys);
+      if (wrong) {
+        const message = `unknown key "${key}" in routes[${i}].match`;
+        findings.push({ code: "unknown_key", path: ["routes", i, "match", key], atKey: true, message, ...wrong });
       }
     }
   });
@@ -146,16 +147,15 @@ export function crossChecks(
 }
 
 /**
- * Metadata keys are free, so only what is `service` or `method` with a slip of the finger counts as a mistake: words
- * that are longer (`methodId`) may well be meant.
+ * Where the protocol's metadata keys are free (`*`), only a known key with a slip of the finger counts as a mistake:
+ * words that are longer, such as `methodId`, may well be meant.
  */
-function misspelled(
-  key: string,
-  nearest: (word: string, words: readonly string[]) => string | undefined,
-): string | undefined {
-  const words = ["service", "method"];
-  const meant = words.includes(key) ? undefined : nearest(key, words);
-  return meant !== undefined && key.length <= meant.length ? meant : undefined;
+function unknownMatchKey(key: string, known: readonly string[]): Pick<Finding, "expected" | "suggestion"> | undefined {
+  if (known.includes(key)) return undefined;
+  const words = known.filter((word) => word !== "*");
+  const suggestion = nearest(key, words);
+  if (words.length < known.length && (suggestion === undefined || key.length > suggestion.length)) return undefined;
+  return { expected: oneOf(words), suggestion };
 }
 
 function address(value: unknown): string | undefined {

@@ -2,6 +2,7 @@ import { isIP } from "node:net";
 import { z } from "zod";
 import { parseRegex } from "./regex.js";
 import { type Address, type Parsed, parseAddress, parseDuration, parseSize } from "./units.js";
+import { oneOf } from "./words.js";
 
 /**
  * What meltemi.yaml may hold: the one source of the loader, of the types and of schema/meltemi.schema.json. What takes
@@ -18,7 +19,7 @@ const FRAME_MAX = 2 ** 32 - 1;
 /** An object that takes no other keys; the list of those it takes travels in the message of the issue. */
 function keys<S extends z.ZodRawShape>(shape: S) {
   return z.strictObject(shape, {
-    error: (issue) => (issue.code === "unrecognized_keys" ? `one of ${Object.keys(shape).join(", ")}` : undefined),
+    error: (issue) => (issue.code === "unrecognized_keys" ? oneOf(Object.keys(shape)) : undefined),
   });
 }
 
@@ -117,7 +118,7 @@ const matcherKeys = {
 
 const matcherObject = keys(matcherKeys)
   .refine((value) => Object.keys(value).length === 1, {
-    error: `one of ${Object.keys(matcherKeys).join(", ")}`,
+    error: oneOf(Object.keys(matcherKeys)),
     params: { wrong: "a matcher has exactly one key" },
     // An unknown key has been named already.
     when: ({ issues }) => issues.length === 0,
