@@ -1,0 +1,107 @@
+// `npm start`: Dubbo clients and servers with Envoy between them, and what the module counts there.
+import { relative } from "node:path";
+import { Argument, Command, CommanderError, InvalidArgumentError } from "commander";
+import { Exit, UserError } from "../../tools/errors.js";
+import { load } from "../../tools/model/load.js";
+import { describeModule } from "../../tools/model/module.js";
+import { defaultModule } from "../../tools/paths.js";
+import { startView } from "../../tools/view/live.js";
+import { startServer } from "../peers/dubbo/server.js";
+import { compare } from "./compare.js";
+import { type ModeName, modes, writeYaml } from "./modes.js";
+import { chooseEnvoy, type Proxy, startProxy } from "./proxy.js";
+import { Tally } from "./tally.js";
+import { drive, type Lane } from "./workload.js";
+
+const allModes = Object.keys(modes) as ModeName[];
+
+const program = new Command("npm start --")
+  .description("Two versions of a Dubbo service, clients, and the module in Envoy between them.")
+  .addArgument(new Argument("[mode...]", "what to show").choices(allModes).default(allModes))
+  .option("--requests <n>", "end after so many requests (default: Ctrl-C ends it)", wholeNumber)
+  .addHelpText(
+    "after",
+    "\nExit codes: 0 all went well, 2 usage, 3 something is missing, 4 requests were lost or wrong.",
+  )
+  .exitOverride();
+
+try {
+  program.parse();
+  process.exitCode = await demo([...new Set(program.processedArgs[0] as ModeName[])], program.opts());
+} catch (error) {
+  if (error instanceof CommanderError) {
+    process.exitCode = error.exitCode === 0 ? Exit.ok : Exit.usage;
+  } else if (error instanceof UserError) {
+    process.stderr.write(`${[error.message, error.options.hint].filter(Boolean).join("\n")}\n`);
+    process.exitCode = error.exit;
+  } else {
+    throw error;
+  }
+}
+
+async function demo(names: ModeName[], { requests = Number.POSITIVE_INFINITY }: { requests?: number }): Promise<Exit> {
+  const stopped = new AbortController();
+  const onSignal = () => {
+    // Asked twice: leave at once. An Envoy that runs is ended when this process exits.
+    if (stopped.signal.aborted) process.exit(130);
+    stopped.abort();
+  };
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, onSignal);
+
+  const ends: (() => Promise<unknown>)[] = [];
+  try {
+    const envoy = await chooseEnvoy(say);
+    if ("missing" in envoy) say(`No Envoy: ${envoy.missing}\nThe module runs in this process instead.`);
+    const servers = { v1: await startServer({ version: "v1" }), v2: await startServer({ version: "v2" }) };
+    ends.push(servers.v1.stop, servers.v2.stop);
+
+    const { protocols } = describeModule(defaultModule);
+    const proxies = new Map<ModeName, Proxy>();
+    const lanes: Lane[] = [];
+    const footer: string[] = [];
+    for (const name of names) {
+      const file = writeYaml(name, servers.v1.port, servers.v2.port);
+      const model = load(file, protocols);
+      const proxy = await startProxy(model, "missing" in envoy ? undefined : envoy, stopped.signal);
+      ends.push(proxy.stop);
+      proxies.set(name, proxy);
+      lanes.push(...modes[name].lanes.map((lane) => ({ ...lane, through: name, port: proxy.port })));
+      const pages = proxy.admin && `, admin ${proxy.admin}, metrics ${proxy.admin}/stats/prometheus`;
+      footer.push(`${name}: ${relative(process.cwd(), file)}, listens on 127.0.0.1:${proxy.port}${pages}`);
+    }
+
+    const metrics = async () => (await Promise.all([...proxies.values()].map((proxy) => proxy.metrics()))).join("\n");
+    const where = "missing" in envoy ? "Node, without Envoy" : `Envoy ${envoy.version}`;
+    const endless = requests === Number.POSITIVE_INFINITY;
+    const view = startView({
+      source: metrics,
+      title: `${names.join(" and ")}: Dubbo through ${where}`,
+      footer: [...footer, ...(endless ? ["Ctrl-C ends it"] : [])],
+    });
+    const tally = new Tally();
+    // Nobody can read what goes by faster than this; a given number of requests is to be done soon.
+    const pauseMs = endless ? 50 : 0;
+    const share = (i: number) => Math.floor((requests + i) / lanes.length);
+    const { signal } = stopped;
+    await Promise.all(lanes.map((lane, i) => drive(lane, { calls: share(i), pauseMs, signal }, tally)));
+
+    await compare(tally, servers, proxies);
+    await view.stop();
+    say(["", ...tally.report()].join("\n"));
+    return tally.failed ? Exit.failed : Exit.ok;
+  } catch (error) {
+    if (stopped.signal.aborted && !(error instanceof UserError)) return Exit.ok;
+    throw error;
+  } finally {
+    await Promise.all(ends.map((end) => end()));
+  }
+}
+
+function say(text: string): void {
+  process.stdout.write(`${text}\n`);
+}
+
+function wholeNumber(text: string): number {
+  if (!/^[1-9]\d{0,8}$/.test(text)) throw new InvalidArgumentError("expected a whole number from 1.");
+  return Number(text);
+}
