@@ -45,7 +45,7 @@ export interface HostOptions {
 /** What a connection tells whoever stands for the rest of the filter chain; all calls come synchronously. */
 export interface Chain {
   /** The filters behind this one start: filter state set from now on comes too late to choose a cluster. */
-  started?: () => void;
+  started?: (connection: Connection) => void;
   /** Bytes go on towards the server. */
   toServer?: (bytes: Buffer, end: boolean) => void;
   /** Bytes go on towards the client. */
@@ -616,13 +616,13 @@ export class Connection {
     return out;
   }
 
-  /** One side closes the whole connection. */
+  /** One side closes the whole connection: the server with an end of its bytes first, as a server that exits does. */
   close(by: "client" | "server"): void {
     if (by === "server") this.upstream(empty, true);
     this.end(by === "client" ? Peer.Remote : Peer.Local);
   }
 
-  /** @internal Tells the guest in Envoy's order, once. */
+  /** Closed at once, by the client (`Peer.Remote`) or by the proxy. The guest is told in Envoy's order, once. */
   end(peer: number): void {
     if (this.closed) return;
     this.closed = true;
@@ -643,8 +643,8 @@ export class Connection {
 
   /** @internal Later filters start if they have not, and take what is in the read buffer. */
   continueReading(): void {
-    if (this.closed) return;
     this.startChain();
+    if (this.closed) return;
     const end = this.readEnd && !this.readEndPassed;
     if (!this.read.length && !end) return;
     const bytes = this.read;
@@ -657,7 +657,7 @@ export class Connection {
   private startChain(): void {
     if (this.started || this.closed) return;
     this.started = true;
-    this.chain.started?.();
+    this.chain.started?.(this);
   }
 
   /** @internal */
