@@ -40,55 +40,82 @@ const NONE: Slice = Slice.make();
 const SCRATCH_BYTES: u32 = 512;
 
 /**
- * What a codec read out of one frame's head. There is one instance, filled again for each frame: slices point into the
- * bytes that were decoded, or into `scratch`, and hold until the next frame is decoded.
+ * What a codec read out of one frame's head. One instance is filled again for each frame: slices point into the bytes
+ * that were decoded, or into `scratch`, and hold until the next frame is decoded.
+ *
+ * Raw memory with the slices inside: forgetting the frame before is a few stores in a row, which shows at a few
+ * nanoseconds a frame.
  */
+@unmanaged
 @final
 export class Frame {
-  /** In: who sent it. Set before Codec.head(), for protocols whose frames do not say. */
-  side: Side = Side.Client;
-
-  kind: Kind = Kind.Request;
   /** Request (correlation, stream) id; 0 where the frame has none. */
-  id: u64 = 0;
+  id: u64;
   /** Bytes of the whole frame; 0 while not known. */
-  length: u64 = 0;
-  status: Status = Status.Ok;
-  /** The protocol's own number of the status. */
-  code: i32 = 0;
-  /** Milliseconds that the caller will wait; 0 where the frame does not say. */
-  deadline: u32 = 0;
+  length: u64;
   /** What Codec.error() needs of a request beside its id and method; small enough to keep for each one in flight. */
-  token: u64 = 0;
-  /** The protocol's name of the status, fit for a label: `ok`, `exception`, `server_timeout`. Empty on requests. */
-  readonly outcome: Slice = Slice.make();
-  readonly service: Slice = Slice.make();
-  readonly method: Slice = Slice.make();
-
+  token: u64;
+  private outcomeSlice: u64;
+  private serviceSlice: u64;
+  private methodSlice: u64;
+  kind: Kind;
+  status: Status;
+  /** The protocol's own number of the status. */
+  code: i32;
+  /** Milliseconds that the caller will wait; 0 where the frame does not say. */
+  deadline: u32;
   /** Number of metadata entries, read with key() and value(). */
-  metadataCount: u32 = 0;
+  metadataCount: u32;
+  private scratchUsed: u32;
   /** True when entries are missing: too many, too far behind, or not readable. */
-  metadataDropped: bool = false;
+  metadataDropped: bool;
 
-  private entries: usize = heap.alloc(METADATA_MAX * 2 * offsetof<Slice>());
-  private scratch: usize = heap.alloc(SCRATCH_BYTES);
-  private scratchUsed: u32 = 0;
+  /** In: who sent it. Set before Codec.head(), for protocols whose frames do not say. */
+  side: Side;
+  private entries: usize;
+  private scratch: usize;
+
+  static make(): Frame {
+    const frame = changetype<Frame>(heap.alloc(offsetof<Frame>()));
+    frame.side = Side.Client;
+    frame.entries = heap.alloc(METADATA_MAX * 2 * offsetof<Slice>());
+    frame.scratch = heap.alloc(SCRATCH_BYTES);
+    frame.reset();
+    return frame;
+  }
 
   /** Forgets the frame before. `side` stays. */
+  @inline
   reset(): void {
-    this.kind = Kind.Request;
     this.id = 0;
     this.length = 0;
+    this.token = 0;
+    this.outcomeSlice = 0;
+    this.serviceSlice = 0;
+    this.methodSlice = 0;
+    this.kind = Kind.Request;
     this.status = Status.Ok;
     this.code = 0;
     this.deadline = 0;
-    this.token = 0;
-    this.outcome.clear();
-    this.service.clear();
-    this.method.clear();
     this.metadataCount = 0;
-    this.metadataDropped = false;
     this.scratchUsed = 0;
+    this.metadataDropped = false;
+  }
+
+  /** The protocol's name of the status, fit for a label: `ok`, `exception`, `server_timeout`. Empty on requests. */
+  @inline
+  get outcome(): Slice {
+    return changetype<Slice>(changetype<usize>(this) + offsetof<Frame>("outcomeSlice"));
+  }
+
+  @inline
+  get service(): Slice {
+    return changetype<Slice>(changetype<usize>(this) + offsetof<Frame>("serviceSlice"));
+  }
+
+  @inline
+  get method(): Slice {
+    return changetype<Slice>(changetype<usize>(this) + offsetof<Frame>("methodSlice"));
   }
 
   key(i: u32): Slice {

@@ -34,7 +34,7 @@ export class Cut {
  * it holds between two reads is the unfinished head, at most `headLimit` bytes.
  */
 export abstract class Scanner {
-  readonly frame: Frame = new Frame();
+  readonly frame: Frame = Frame.make();
   /** The longest frame that is accepted, bytes. */
   frameLimit: u64 = 0;
   /** The most bytes that are held to read one head or one frame's metadata. */

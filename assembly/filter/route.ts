@@ -22,7 +22,7 @@ const ROUTE_STATE = Slice.of("meltemi.route");
  */
 @final
 export class Route {
-  private frame: Frame = new Frame();
+  private frame: Frame = Frame.make();
   private firstWaiting: usize = 0;
 
   /** Whether some connection waits, so that tick() is needed. */
