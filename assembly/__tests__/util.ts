@@ -22,10 +22,17 @@ export class Guarded {
 
   /** Two hexadecimal digits a byte; blanks between bytes are fine. */
   static hex(text: string): Guarded {
-    const digits = text.replaceAll(" ", "");
-    const guarded = new Guarded((digits.length >> 1) as u32);
-    for (let i = 0; i < (guarded.size as i32); i++) {
-      store<u8>(guarded.ptr + i, U32.parseInt(digits.substr(i * 2, 2), 16) as u8);
+    let digits: u32 = 0;
+    for (let i = 0; i < text.length; i++) digits += text.charCodeAt(i) == 32 ? 0 : 1;
+    const guarded = new Guarded(digits >> 1);
+    let value: u32 = 0;
+    let at: u32 = 0;
+    for (let i = 0; i < text.length; i++) {
+      const c = text.charCodeAt(i);
+      if (c == 32) continue;
+      value = (value << 4) | (c <= 57 ? c - 48 : c - 87);
+      if (at & 1) store<u8>(guarded.ptr + (at >> 1), value as u8);
+      at++;
     }
     return guarded;
   }

@@ -63,13 +63,13 @@ export class Hessian2 {
   private static lastChunk: bool = false;
 
   /**
-   * A message begins at p; n bytes of it are here. It has `whole` bytes in all, where that is known: what needs more is
-   * invalid.
+   * A message begins at p, where n bytes are. It has `whole` bytes in all, where that is known: nothing behind them is
+   * read, and what needs more is invalid.
    */
   static start(p: usize, n: u32, whole: u32 = i32.MAX_VALUE): void {
     Hessian2.p = p;
     Hessian2.at = p;
-    Hessian2.end = p + n;
+    Hessian2.end = p + min<u32>(n, whole);
     Hessian2.whole = min<u32>(whole, i32.MAX_VALUE);
     Hessian2.classCount = 0;
     Hessian2.owed = 0;
