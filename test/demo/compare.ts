@@ -2,14 +2,14 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { parseMetrics } from "../../tools/view/prometheus.js";
 import type { DubboServer } from "../peers/dubbo/server.js";
 import type { ModeName } from "./modes.js";
-import type { Proxy } from "./proxy.js";
+import type { RunningProxy } from "./proxy.js";
 import type { Tally } from "./tally.js";
 
 /** Holds what was sent, by method, against what servers got and what the module counted. */
 export async function compare(
   tally: Tally,
   servers: Record<string, DubboServer>,
-  proxies: ReadonlyMap<ModeName, Proxy>,
+  proxies: ReadonlyMap<ModeName, RunningProxy>,
 ): Promise<void> {
   for (const [version, { stats }] of Object.entries(servers)) {
     const sent = tally.byMethod((row) => row.version === version);

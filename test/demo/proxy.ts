@@ -10,13 +10,15 @@ import { formatAddress } from "../../tools/model/units.js";
 import { defaultModule } from "../../tools/paths.js";
 
 /** Something with the module in it that stands between client and servers. */
-export interface Proxy {
+export interface RunningProxy {
   /** Where clients connect. */
   port: number;
   /** Where else to look, such as a URL; empty where there is nothing to look at. */
   admin: string;
   /** All metrics in the Prometheus text format. */
   metrics(): Promise<string>;
+  /** Rejects when it ends by itself. */
+  failed: Promise<never>;
   stop(): Promise<unknown>;
 }
 
@@ -35,7 +37,7 @@ export async function chooseEnvoy(say: (line: string) => void): Promise<Envoy | 
 }
 
 /** Starts one proxy for one meltemi.yaml. */
-export async function startProxy(model: Model, envoy: Envoy | undefined, signal: AbortSignal): Promise<Proxy> {
+export async function startProxy(model: Model, envoy: Envoy | undefined, signal: AbortSignal): Promise<RunningProxy> {
   if (envoy === undefined) {
     const proxy = await startInNode({
       config: moduleConfig(model),
@@ -43,7 +45,8 @@ export async function startProxy(model: Model, envoy: Envoy | undefined, signal:
       bind: model.service.bind,
       clusters: clusters(model),
     });
-    return { port: proxy.port, admin: "", metrics: async () => proxy.metrics(), stop: () => proxy.close() };
+    const failed = new Promise<never>(() => {});
+    return { port: proxy.port, admin: "", metrics: async () => proxy.metrics(), failed, stop: () => proxy.close() };
   }
   const running = await EnvoyProcess.start({
     envoy,
@@ -52,10 +55,14 @@ export async function startProxy(model: Model, envoy: Envoy | undefined, signal:
     concurrency: 1,
     signal,
   });
+  const failed = running.ended.then((how) => Promise.reject(running.whyEnded(how)));
+  // It also ends when it is told to, and then nobody has to ask.
+  failed.catch(() => {});
   return {
     port: (await running.listener()).port,
     admin: `http://${formatAddress(running.admin)}`,
     metrics: () => running.prometheus(),
+    failed,
     stop: () => running.stop(),
   };
 }

@@ -9,7 +9,7 @@ import { startView } from "../../tools/view/live.js";
 import { startServer } from "../peers/dubbo/server.js";
 import { compare } from "./compare.js";
 import { type ModeName, modes, writeYaml } from "./modes.js";
-import { chooseEnvoy, type Proxy, startProxy } from "./proxy.js";
+import { chooseEnvoy, type RunningProxy, startProxy } from "./proxy.js";
 import { Tally } from "./tally.js";
 import { drive, type Lane } from "./workload.js";
 
@@ -56,7 +56,7 @@ async function demo(names: ModeName[], { requests = Number.POSITIVE_INFINITY }: 
     ends.push(servers.v1.stop, servers.v2.stop);
 
     const { protocols } = describeModule(defaultModule);
-    const proxies = new Map<ModeName, Proxy>();
+    const proxies = new Map<ModeName, RunningProxy>();
     const lanes: Lane[] = [];
     const footer: string[] = [];
     for (const name of names) {
@@ -66,8 +66,8 @@ async function demo(names: ModeName[], { requests = Number.POSITIVE_INFINITY }: 
       ends.push(proxy.stop);
       proxies.set(name, proxy);
       lanes.push(...modes[name].lanes.map((lane) => ({ ...lane, through: name, port: proxy.port })));
-      const pages = proxy.admin && `, admin ${proxy.admin}, metrics ${proxy.admin}/stats/prometheus`;
-      footer.push(`${name}: ${relative(process.cwd(), file)}, listens on 127.0.0.1:${proxy.port}${pages}`);
+      footer.push(`${name} listens on 127.0.0.1:${proxy.port} as ${relative(process.cwd(), file)} says`);
+      if (proxy.admin) footer.push(`  its Envoy: ${proxy.admin}, its metrics: ${proxy.admin}/stats/prometheus`);
     }
 
     const metrics = async () => (await Promise.all([...proxies.values()].map((proxy) => proxy.metrics()))).join("\n");
@@ -83,14 +83,19 @@ async function demo(names: ModeName[], { requests = Number.POSITIVE_INFINITY }: 
     const pauseMs = endless ? 50 : 0;
     const share = (i: number) => Math.floor((requests + i) / lanes.length);
     const { signal } = stopped;
-    await Promise.all(lanes.map((lane, i) => drive(lane, { calls: share(i), pauseMs, signal }, tally)));
-
-    await compare(tally, servers, proxies);
-    await view.stop();
+    const driven = Promise.all(lanes.map((lane, i) => drive(lane, { calls: share(i), pauseMs, signal }, tally)));
+    try {
+      await Promise.race([driven, ...[...proxies.values()].map(({ failed }) => failed)]);
+      await compare(tally, servers, proxies);
+    } finally {
+      stopped.abort();
+      await view.stop();
+    }
     say(["", ...tally.report()].join("\n"));
     return tally.failed ? Exit.failed : Exit.ok;
   } catch (error) {
-    if (stopped.signal.aborted && !(error instanceof UserError)) return Exit.ok;
+    // Stopped while it was starting.
+    if (error === stopped.signal.reason) return Exit.ok;
     throw error;
   } finally {
     await Promise.all(ends.map((end) => end()));

@@ -87,7 +87,8 @@ export class Tally {
         .join("  ")
         .trimEnd(),
     );
-    if (!this.failed) return lines;
+    if (!this.failed)
+      return [...lines, "", "Servers and module counted every request as it was sent; every reply was right."];
     return [...lines, "", `${this.troubleCount} things went wrong:`, ...this.troubles.map((text) => `- ${text}`)];
   }
 

@@ -13,7 +13,9 @@ import { packageRoot } from "../../tools/paths.js";
 
 const run = promisify(execFile);
 const project = join(packageRoot, "test", "peers", "dubbo-java");
-const classpathFile = join(project, "target", "classpath.txt");
+/** As pom.xml says. */
+const output = join(packageRoot, "output", "dubbo-java");
+const classpathFile = join(output, "classpath.txt");
 
 const jvmOptions = [
   // Hessian2 reads and writes the fields of exceptions.
@@ -57,7 +59,7 @@ export async function buildJava(): Promise<Java | null> {
       throw new Error(`the Java peers do not build:\n${stdout}${stderr}`);
     }
   }
-  const classpath = `${join(project, "target", "classes")}:${readFileSync(classpathFile, "utf8").trim()}`;
+  const classpath = `${join(output, "classes")}:${readFileSync(classpathFile, "utf8").trim()}`;
   const start = (main: string, args: string[]) =>
     spawn("java", [...jvmOptions, "-cp", classpath, `org.meltemi.demo.${main}`, ...args], {
       stdio: ["ignore", "pipe", "pipe"],
