@@ -1,11 +1,23 @@
 /** The head of every record that a Table keeps; a record class extends it. */
 @unmanaged
 export class Entry {
-  /** The next record of the same bucket, or of the free list. */
+  /** The next younger record of the same bucket, or the next one of the free list. */
   next: usize;
+  /** The next older record of the same bucket. */
+  previous: usize;
   /** Whose record it is, so that keys of different owners never meet. */
   owner: usize;
   key: u64;
+}
+
+/**
+ * Records whose hashes start alike, from the oldest to the youngest. Linked both ways, because a client may give all its
+ * requests one id: adding and removing must not walk past them.
+ */
+@unmanaged
+class Bucket {
+  first: usize;
+  last: usize;
 }
 
 const FIRST_BUCKETS: u32 = 64;
@@ -24,15 +36,18 @@ export class Table {
   private bits: u32 = 0;
   private buckets: usize = 0;
   private free: usize = 0;
+  private recordBytes: usize;
 
   /** `recordBytes` is offsetof<R>() of a record class R that extends Entry. */
-  constructor(private recordBytes: usize) {
+  constructor(recordBytes: usize) {
+    // A class ends with its last field, be it one byte; the addresses of all records are multiples of eight.
+    this.recordBytes = (recordBytes + 7) & ~7;
     this.resize(FIRST_BUCKETS);
   }
 
   /** The oldest record with this owner and key; 0 where there is none. */
   find(owner: usize, key: u64): usize {
-    let at = load<usize>(this.bucket(owner, key));
+    let at = this.bucket(owner, key).first;
     while (at) {
       const entry = changetype<Entry>(at);
       if (entry.key == key && entry.owner == owner) return at;
@@ -63,7 +78,7 @@ export class Table {
     memory.fill(record, 0, this.recordBytes);
     entry.owner = owner;
     entry.key = key;
-    append(this.bucket(owner, key), record);
+    this.append(entry);
     this.count++;
     return record;
   }
@@ -76,15 +91,13 @@ export class Table {
   /** Takes a record out, so that it is not found any more, but keeps it until recycle(). Its owner becomes 0. */
   unlink(record: usize): void {
     const entry = changetype<Entry>(record);
-    // `next` is the first field, so the address of a record is also the address of its link.
-    let link = this.bucket(entry.owner, entry.key);
-    let at = load<usize>(link);
-    while (at != record) {
-      if (!at) return;
-      link = at;
-      at = load<usize>(link);
-    }
-    store<usize>(link, entry.next);
+    const bucket = this.bucket(entry.owner, entry.key);
+    const next = entry.next;
+    const previous = entry.previous;
+    if (previous) changetype<Entry>(previous).next = next;
+    else bucket.first = next;
+    if (next) changetype<Entry>(next).previous = previous;
+    else bucket.last = previous;
     entry.owner = 0;
     this.count--;
   }
@@ -95,12 +108,11 @@ export class Table {
     this.free = record;
   }
 
-  /** The address of the link that starts the bucket. */
   @inline
-  private bucket(owner: usize, key: u64): usize {
+  private bucket(owner: usize, key: u64): Bucket {
     // Fibonacci hashing: the upper bits of the product depend on all bits of the key.
     const hash = (key ^ ((owner as u64) << 29)) * 0x9e3779b97f4a7c15;
-    return this.buckets + ((hash >> (64 - this.bits)) as usize) * sizeof<usize>();
+    return changetype<Bucket>(this.buckets + ((hash >> (64 - this.bits)) as usize) * offsetof<Bucket>());
   }
 
   private allocateChunk(): void {
@@ -117,28 +129,28 @@ export class Table {
     const old = this.buckets;
     const oldSize = old ? 1 << this.bits : 0;
     this.bits = ctz(size);
-    this.buckets = heap.alloc(size * sizeof<usize>());
-    memory.fill(this.buckets, 0, size * sizeof<usize>());
+    this.buckets = heap.alloc(size * offsetof<Bucket>());
+    memory.fill(this.buckets, 0, size * offsetof<Bucket>());
     for (let i: u32 = 0; i < (oldSize as u32); i++) {
-      let at = load<usize>(old + i * sizeof<usize>());
+      let at = changetype<Bucket>(old + i * offsetof<Bucket>()).first;
       while (at) {
         const entry = changetype<Entry>(at);
         const next = entry.next;
-        entry.next = 0;
-        append(this.bucket(entry.owner, entry.key), at);
+        this.append(entry);
         at = next;
       }
     }
     if (old) heap.free(old);
   }
-}
 
-/** Appends, so that of two records with the same key the older is found first. */
-function append(link: usize, record: usize): void {
-  let at = load<usize>(link);
-  while (at) {
-    link = at;
-    at = load<usize>(link);
+  /** Appends, so that of two records with the same key the older is found first. */
+  private append(entry: Entry): void {
+    const bucket = this.bucket(entry.owner, entry.key);
+    const last = bucket.last;
+    entry.next = 0;
+    entry.previous = last;
+    if (last) changetype<Entry>(last).next = changetype<usize>(entry);
+    else bucket.first = changetype<usize>(entry);
+    bucket.last = changetype<usize>(entry);
   }
-  store<usize>(link, record);
 }
