@@ -84,27 +84,33 @@ export abstract class Scanner {
     const frame = this.frame;
     const least = codec.min;
     let need = least;
+    // Bytes that the last head was looked at with and found to be too few.
+    let looked: u32 = 0;
     while (at < size) {
       this.at = at;
       this.frameOffset = cut.offset + at;
       const available = size - at;
+      // Only a head that was looked at has told its frame's length, which grow() relies on.
+      const want = need > least ? this.grow(need, looked) : need;
       if (need > available) {
-        // Only a head that was looked at has told its frame's length, which grow() relies on.
-        cut.want = need > least ? this.grow(need, available) : need;
+        cut.want = want;
         return this.hold(cut, at, available);
       }
-      let left = min<u32>(available, max<u32>(WINDOW, need));
+      let left = min<u32>(available, max<u32>(WINDOW, want));
       let p = this.read(at, left);
       if (!p) return -Bad.Length;
       need = least;
       while (left >= least) {
-        const look = this.look(codec, p, left);
+        // Never more than may be held, so that it does not matter how the bytes arrive.
+        const n = min<u32>(left, this.headLimit);
+        const look = this.look(codec, p, n);
         if (look) {
           if (look < 0) return look;
           need = look as u32;
+          looked = n;
           break;
         }
-        this.onFrame(p, left);
+        this.onFrame(p, n);
         const length = frame.length;
         if (length > (left as u64)) {
           cut.rest = length;
@@ -180,7 +186,8 @@ export abstract class Scanner {
     if (!p) return -Bad.Length;
     const end = cut.heldSize + size;
     if (end > cut.heldCapacity) {
-      const capacity = max<u32>(end, cut.want);
+      // Not at once what a head claims to need: a few bytes must not take the memory of many.
+      const capacity = max<u32>(end, min<u32>(cut.want, end << 1));
       cut.held = cut.held ? heap.realloc(cut.held, capacity) : heap.alloc(capacity);
       cut.heldCapacity = capacity;
     }
