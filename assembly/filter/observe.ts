@@ -4,7 +4,6 @@ import { Scanner } from "../codec/scanner";
 import { BufferReader, BufferType } from "../host/buffer";
 import { Clock } from "../host/clock";
 import { FilterState } from "../host/filter-state";
-import { Metrics } from "../host/metrics";
 import { Entry, Table } from "../memory/table";
 import { Slice } from "../wire/slice";
 import { Connection, Half, Phase } from "./connection";
@@ -195,7 +194,7 @@ export class Observe extends Scanner {
     const connection = changetype<Connection>(request.connection);
     const series = changetype<Series>(request.series);
     const duration = Clock.millisecondsSince(request.started);
-    Metrics.record(outcome.durationId, duration);
+    Series.sample(outcome, duration);
     series.change(-1);
     this.count(connection.settings, series, outcome, request.key, duration, request.bytes, responseBytes);
 
