@@ -1,11 +1,13 @@
 import { readFileSync } from "node:fs";
-import { type Document, isAlias, isMap, isScalar, isSeq, LineCounter, type Node, parseDocument } from "yaml";
+import { type Document, isAlias, isMap, isScalar, isSeq, LineCounter, type Node, parseDocument, visit } from "yaml";
 import type { z } from "zod";
 import { Exit, UserError } from "../errors.js";
 import { crossChecks, type Finding, type Protocol } from "./rules.js";
 import { type Model, schema } from "./schema.js";
 import { choices, nearest } from "./words.js";
 
+/** Of a long source line, the part around the mistake is shown. */
+const LINE_MAX = 120;
 const ANY_KEY = [{ name: "*" }];
 
 /** One mistake in a file, as data. */
@@ -60,7 +62,7 @@ export function load(path: string, protocols: readonly (Protocol | string)[]): M
  */
 export function parse(source: string, protocols: readonly (Protocol | string)[], file = "meltemi.yaml"): Model {
   const lines = new LineCounter();
-  const document = parseDocument(source, { lineCounter: lines, prettyErrors: false });
+  const document = parseDocument(source, { lineCounter: lines, prettyErrors: false, logLevel: "error" });
   const issues: Issue[] = [];
   const add = (finding: Finding, [from, to]: [number, number]) => {
     const { line, col: column } = lines.linePos(from);
@@ -71,9 +73,20 @@ export function parse(source: string, protocols: readonly (Protocol | string)[],
     issues.push({ code, message, path, file, line, column, length, expected, suggestion });
   };
 
+  const addYaml = (code: string, message: string, at: [number, number]) => add({ code, path: [], message }, at);
   for (const { code, message, pos } of [...document.errors, ...document.warnings]) {
-    add({ code: code === "DUPLICATE_KEY" ? "duplicate_key" : "yaml", path: [], message }, pos);
+    if (code === "DUPLICATE_KEY") addYaml("duplicate_key", "there is this key already", pos);
+    else if (code === "MULTIPLE_DOCS") addYaml("yaml", "a second document starts here", pos);
+    else addYaml("yaml", message, pos);
   }
+  visit(document, {
+    Alias(_, alias, ancestors) {
+      const target = alias.resolve(document);
+      const at: [number, number] = [alias.range?.[0] ?? 0, alias.range?.[1] ?? 0];
+      if (!target) addYaml("yaml", `there is no &${alias.source} before *${alias.source}`, at);
+      else if (ancestors.includes(target)) addYaml("yaml", `*${alias.source} stands inside &${alias.source}`, at);
+    },
+  });
   if (issues.length === 0 && document.contents === null) {
     const expected = "at least protocol, service.name, service.bind and service.endpoints";
     add({ code: "empty", path: [], message: "there is nothing in this file", expected }, [0, 0]);
@@ -85,7 +98,7 @@ export function parse(source: string, protocols: readonly (Protocol | string)[],
   try {
     input = document.toJS();
   } catch (error) {
-    add({ code: "yaml", path: [], message: (error as Error).message }, [0, 0]);
+    addYaml("yaml", (error as Error).message, [0, 0]);
     throw new ModelError(issues, file, source);
   }
   const result = schema.safeParse(input, { reportInput: true });
@@ -115,12 +128,15 @@ export function renderIssue(issue: Issue, source: string): string {
   const { file, line, column, length, message, expected, suggestion } = issue;
   const tail = suggestion !== undefined ? `, did you mean "${suggestion}"?` : expected ? `, expected ${expected}` : "";
   const head = `${file}:${line}:${column}: ${message}${tail}`;
-  const text = (source.split("\n")[line - 1] ?? "").trimEnd();
-  if (text === "") return head;
+  const whole = (source.split("\n")[line - 1] ?? "").trimEnd();
+  if (whole === "") return head;
+  const start = Math.max(0, Math.min(column - 1 - LINE_MAX / 2, whole.length - LINE_MAX));
+  const text = whole.slice(start, start + LINE_MAX);
+  const before = text.slice(0, column - 1 - start);
+  const carets = "^".repeat(Math.max(1, Math.min(length, text.length - before.length)));
   const number = String(line);
   // Tabs stay tabs, so that the caret stands below its place however wide they are shown.
-  const indent = text.slice(0, column - 1).replace(/[^\t]/g, " ");
-  return `${head}\n  ${number} | ${text}\n  ${" ".repeat(number.length)} | ${indent}${"^".repeat(length)}`;
+  return `${head}\n  ${number} | ${text}\n  ${" ".repeat(number.length)} | ${before.replace(/[^\t]/g, " ")}${carets}`;
 }
 
 /** The schema's issue in the user's words. */

@@ -67,7 +67,8 @@ export function crossChecks(input: unknown, protocols: readonly Protocol[]): Fin
   if (mode === "route") {
     needs(root, [], "routes", 'at least "- subset: NAME"');
     if (isMap(root.service)) {
-      needs(service, ["service"], "subsets", "the groups of servers that routes name");
+      // Servers under the other mode's key: that key is what is wrong, not that this one is missing.
+      if (!("endpoints" in service)) needs(service, ["service"], "subsets", "the groups of servers that routes name");
       refuses(
         service,
         ["service"],
@@ -78,7 +79,7 @@ export function crossChecks(input: unknown, protocols: readonly Protocol[]): Fin
   } else if (mode === "observe") {
     refuses(root, [], "routes", "needs mode: route");
     if (isMap(root.service)) {
-      needs(service, ["service"], "endpoints", "the servers that connections go to");
+      if (!("subsets" in service)) needs(service, ["service"], "endpoints", "the servers that connections go to");
       refuses(service, ["service"], "subsets", "needs mode: route; in mode observe all goes to service.endpoints");
     }
   }

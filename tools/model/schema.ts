@@ -98,7 +98,7 @@ const matcherKeys = {
     .optional()
     .describe("The whole value matches this regular expression: no anchors, look-around or back references."),
   oneOf: z.array(z.string()).min(1).optional().describe("The value is one of these texts."),
-  range: keys({ min: z.int().optional(), max: z.int().optional() })
+  range: keys({ min: z.int().optional().describe("The least."), max: z.int().optional().describe("The greatest.") })
     .refine(({ min, max }) => min !== undefined || max !== undefined, {
       error: "min, max or both",
       params: { wrong: "there is no bound" },

@@ -1,0 +1,153 @@
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, describe, expect, it } from "vitest";
+import { parse as parseYaml } from "yaml";
+import { parse } from "../model/load.js";
+import type { Model } from "../model/schema.js";
+import { defaultModule } from "../paths.js";
+import { bootstrap, bootstrapYaml, STDOUT } from "./bootstrap.js";
+import { envoy } from "./envoy.fixture.js";
+
+const folder = mkdtempSync(join(tmpdir(), "meltemi-"));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+const model = (text: string): Model => parse(text, ["dubbo", "awesomerpc"]);
+const observe = (more = "", endpoints = "127.0.0.1:20881") =>
+  model(`protocol: dubbo\nservice: { name: greeter, bind: 20880, endpoints: [${endpoints}] }\n${more}`);
+const route = (more = "") =>
+  model(`protocol: dubbo
+mode: route
+service:
+  name: greeter
+  bind: 20880
+  subsets:
+    - { name: v1, endpoints: ["127.0.0.1:1", "127.0.0.1:2"] }
+    - { name: v2, endpoints: [server:3] }
+routes:
+  - { name: logins, match: { method: login }, subset: v2 }
+  - { subset: v1 }
+${more}`);
+
+/** Parts of a bootstrap, by where they stand. */
+interface Parts {
+  static_resources: {
+    listeners: [
+      {
+        per_connection_buffer_limit_bytes: number;
+        filter_chains: [
+          { filters: [{ typed_config: { config: { configuration: { value: string } } } }, { typed_config: object }] },
+        ];
+      },
+    ];
+    clusters: { name: string; type: string; load_assignment: { endpoints: [{ lb_endpoints: object[] }] } }[];
+  };
+}
+const parts = (of: Model, options = {}) => bootstrap(of, { module: "m.wasm", ...options }) as unknown as Parts;
+const tcpProxy = (of: Model, options = {}) =>
+  parts(of, options).static_resources.listeners[0].filter_chains[0].filters[1].typed_config;
+
+it("sends everything to the one cluster when observing", () => {
+  expect(tcpProxy(observe())).toEqual({
+    "@type": "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
+    stat_prefix: "meltemi",
+    cluster: "greeter",
+  });
+});
+
+it("has a cluster for each subset and room for the first frame when routing", () => {
+  const { listeners, clusters } = parts(route("limits: { head: 1MiB }\n")).static_resources;
+  expect(clusters.map(({ name, type }) => [name, type])).toEqual([
+    ["greeter|v1", "STATIC"],
+    ["greeter|v2", "STRICT_DNS"],
+  ]);
+  expect(clusters[0]?.load_assignment.endpoints[0].lb_endpoints).toHaveLength(2);
+  expect(tcpProxy(route("limits: { head: 1MiB }\n"))).toMatchObject({ max_early_data_bytes: 2 ** 20 });
+  // A head of the greatest length has to fit beside what was read along with it.
+  expect(listeners[0].per_connection_buffer_limit_bytes).toBeGreaterThan(2 ** 20);
+});
+
+it("hands the module its configuration", () => {
+  const [wasm] = parts(route()).static_resources.listeners[0].filter_chains[0].filters;
+  const config = JSON.parse(wasm.typed_config.config.configuration.value);
+  expect(config.routes).toEqual([
+    { name: "logins", match: { method: { exact: "login" } }, cluster: "greeter|v2" },
+    { cluster: "greeter|v1" },
+  ]);
+});
+
+it("cuts labels out of names as docs/architecture.md writes them", () => {
+  const { stats_tags } = bootstrap(observe(), { module: "m" }).stats_config as {
+    stats_tags: { tag_name: string; regex: string }[];
+  };
+  let name =
+    "protocol=.=dubbo;.;direction=.=outbound;.;service=.=a.B;.;method=.=hi;.;status=.=ok;.;meltemi_requests_total";
+  const labels: Record<string, string> = {};
+  for (const { tag_name, regex } of stats_tags) {
+    name = name.replace(new RegExp(regex), (_, __, value) => {
+      labels[tag_name] = value;
+      return "";
+    });
+  }
+  expect(name).toBe("meltemi_requests_total");
+  expect(labels).toEqual({ protocol: "dubbo", direction: "outbound", service: "a.B", method: "hi", status: "ok" });
+});
+
+it("is the same object as its commented YAML, for equal models the same text", () => {
+  const options = { module: "m.wasm", accessLog: "/tmp/log" };
+  const text = bootstrapYaml(route(), options, "one\ntwo");
+  expect(parseYaml(text)).toEqual(bootstrap(route(), options));
+  expect(bootstrapYaml(route(), options, "one\ntwo")).toBe(text);
+  expect(text.startsWith("# one\n# two\n\n# Metrics")).toBe(true);
+  // Every comment found its key.
+  expect(text.match(/^ *# /gm)).toHaveLength(2 + 12);
+});
+
+const samples: [string, () => string][] = [
+  ["observe", () => bootstrapYaml(observe(), { module: defaultModule })],
+  ["route", () => bootstrapYaml(route("log: { requests: 5 }\n"), { module: defaultModule })],
+  ["access log in a file", () => bootstrapYaml(route(), { module: defaultModule, accessLog: join(folder, "log") })],
+  ["access log on standard output", () => bootstrapYaml(observe(), { module: defaultModule, accessLog: STDOUT })],
+  [
+    "IPv6 and names",
+    () => bootstrapYaml(observe('admin: "[::1]:9902"\n', '"[::1]:1", localhost:2'), { module: defaultModule }),
+  ],
+  [
+    "the least limits",
+    () =>
+      bootstrapYaml(route("limits: { frame: 64, head: 64, inFlight: 1, series: 1, wait: 10ms }\n"), {
+        module: defaultModule,
+      }),
+  ],
+  [
+    "the greatest limits",
+    () =>
+      bootstrapYaml(route("limits: { frame: 4294967295, head: 1MiB, inFlight: 1048576, series: 100000, wait: 1h }\n"), {
+        module: defaultModule,
+      }),
+  ],
+];
+describe.skipIf(!envoy)("Envoy takes", () => {
+  it.each(samples)("%s", (_, yaml) => {
+    const file = join(folder, "envoy.yaml");
+    writeFileSync(file, yaml());
+    const args = ["--mode", "validate", "--log-level", "error", "-c", file];
+    const access = { name: "meltemi-validate", readable: [defaultModule], writable: [folder] };
+    const [program = "", ...rest] = envoy?.command(args, access) ?? [];
+    expect(execFileSync(program, rest, { encoding: "utf8" })).toContain("OK");
+  });
+});
+
+describe("the ready configurations", () => {
+  it.each([
+    ["observe", ""],
+    ["route", `--access-log ${STDOUT} `],
+  ])("envoy/%s/envoy.yaml is what the tool prints (else print it again as its first line says)", (name, log) => {
+    const path = `envoy/${name}/meltemi.yaml`;
+    const read = (file: string) => readFileSync(new URL(`../../${file}`, import.meta.url), "utf8");
+    const options = { module: "build/meltemi.wasm", accessLog: log ? STDOUT : undefined };
+    const header = `Written by: meltemi run --print ${log}${path}`;
+    expect(read(`envoy/${name}/envoy.yaml`)).toBe(bootstrapYaml(model(read(path)), options, header));
+  });
+});

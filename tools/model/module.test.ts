@@ -1,0 +1,75 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, it } from "vitest";
+import { parse } from "./load.js";
+import { clusters, describeModule, moduleConfig } from "./module.js";
+
+const routed = parse(
+  `protocol: dubbo
+mode: route
+service:
+  name: greeter
+  bind: 20880
+  subsets:
+    - { name: v1, endpoints: ["127.0.0.1:1", "[::1]:2"] }
+    - { name: v2, endpoints: [server:3] }
+routes:
+  - { name: logins, match: { method: login, dubbo.tag: { not: { prefix: gray } } }, subset: v2 }
+  - { subset: v1 }
+limits: { wait: 1m }
+`,
+  ["dubbo"],
+);
+const observed = parse("protocol: dubbo\nservice: { name: greeter, bind: 20880, endpoints: [20881] }\n", ["dubbo"]);
+
+it("writes the configuration of docs/architecture.md, always in the same order", () => {
+  expect(JSON.stringify(moduleConfig(routed))).toBe(
+    '{"protocol":"dubbo","mode":"route","direction":"outbound","service":"greeter",' +
+      '"routes":[{"name":"logins","match":{"method":{"exact":"login"},"dubbo.tag":{"not":{"prefix":"gray"}}},' +
+      '"cluster":"greeter|v2"},{"cluster":"greeter|v1"}],' +
+      '"limits":{"frameBytes":67108864,"headBytes":65536,"inFlight":65536,"series":1000,"waitMilliseconds":60000},' +
+      '"log":{"requests":0,"frames":false}}',
+  );
+});
+
+it("leaves routes out where there are none", () => {
+  expect(JSON.stringify(moduleConfig(observed))).toBe(
+    '{"protocol":"dubbo","mode":"observe","direction":"outbound","service":"greeter",' +
+      '"limits":{"frameBytes":67108864,"headBytes":65536,"inFlight":65536,"series":1000,"waitMilliseconds":10000},' +
+      '"log":{"requests":0,"frames":false}}',
+  );
+});
+
+it("names the clusters", () => {
+  const host = "127.0.0.1";
+  expect(clusters(observed)).toEqual([{ name: "greeter", endpoints: [{ host, port: 20881 }] }]);
+  expect(clusters(routed)).toEqual([
+    {
+      name: "greeter|v1",
+      endpoints: [
+        { host, port: 1 },
+        { host: "::1", port: 2 },
+      ],
+    },
+    { name: "greeter|v2", endpoints: [{ host: "server", port: 3 }] },
+  ]);
+});
+
+it("reads the protocols beside the module, and says how to get them", () => {
+  const folder = mkdtempSync(join(tmpdir(), "meltemi-"));
+  try {
+    const wasm = join(folder, "mine.wasm");
+    const json = join(folder, "mine.json");
+    expect(() => describeModule(wasm)).toThrow("the module is not built: ENOENT");
+    writeFileSync(wasm, "");
+    expect(() => describeModule(wasm)).toThrow("the module is not built: ENOENT");
+    writeFileSync(json, "{");
+    expect(() => describeModule(wasm)).toThrow(`${json} is not the description of a module`);
+    const protocols = [{ name: "dubbo", keys: [{ name: "interface", about: "the service" }] }];
+    writeFileSync(json, JSON.stringify({ version: "0.1.0", protocols }));
+    expect(describeModule(wasm)).toEqual({ protocols });
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
