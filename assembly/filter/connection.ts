@@ -74,7 +74,7 @@ export class Connections {
   static open(context: u32, settings: Settings): Connection {
     const connection = changetype<Connection>(Connections.table.add(0, context));
     connection.settingsPtr = changetype<usize>(settings);
-    settings.connections++;
+    settings.retain();
     return connection;
   }
 
@@ -89,7 +89,7 @@ export class Connections {
 
   /** Forgets a connection; what it refers to is released before. */
   static close(connection: Connection): void {
-    connection.settings.connections--;
+    connection.settings.release();
     connection.half(Side.Client).release();
     connection.half(Side.Server).release();
     Connections.table.remove(changetype<usize>(connection));

@@ -18,7 +18,7 @@ const PEER_REMOTE: u32 = 2;
 
 const observe = new Observe();
 const route = new Route();
-/** By root context. Those of a replaced configuration stay until their last connection ends. */
+/** By root context. */
 const roots = new Map<u32, Settings>();
 let reportedMemory: i64 = 0;
 
@@ -32,7 +32,7 @@ export class Plugin {
       Log.error(`configuration: ${SettingsReader.error}`);
       return false;
     }
-    settings.root = root;
+    if (roots.has(root)) roots.get(root).retired = true;
     roots.set(root, settings);
     return true;
   }
@@ -92,12 +92,10 @@ export class Plugin {
       route.leave(connection);
       observe.close(connection);
       Connections.close(connection);
-      if (settings.retired && !settings.connections) roots.delete(settings.root);
       Plugin.arm(settings);
     } else if (roots.has(context)) {
-      const settings = roots.get(context);
-      settings.retired = true;
-      if (!settings.connections) roots.delete(context);
+      roots.get(context).retired = true;
+      roots.delete(context);
       Series.flush();
     }
   }
@@ -110,13 +108,15 @@ export class Plugin {
     const settings = roots.get(root);
     if (route.waiting || Series.pending) return;
     settings.ticking = false;
+    // route.tick() may have entered a connection of another root, whose ticks must go on.
+    Stream.enter(root);
     Stream.tick(0);
   }
 
   /** Has the tick come when it is needed: an idle proxy is not woken. */
   private static arm(settings: Settings): void {
     if (settings.ticking || !(Series.pending || route.waiting)) return;
-    // A root that is gone has no ticks.
+    // A configuration that was replaced has no ticks.
     if (settings.retired) return Series.flush();
     settings.ticking = true;
     Stream.tick(settings.routes ? min<u32>(FLUSH_PERIOD, max<u32>(10, settings.waitMilliseconds >> 2)) : FLUSH_PERIOD);

@@ -65,7 +65,8 @@ export class Route {
   }
 
   private wait(connection: Connection): void {
-    connection.waitingSince = Clock.now();
+    // 0 means that it does not wait.
+    connection.waitingSince = max<u64>(1, Clock.now());
     connection.previousWaiting = 0;
     connection.nextWaiting = this.firstWaiting;
     if (this.firstWaiting) changetype<Connection>(this.firstWaiting).previousWaiting = changetype<usize>(connection);

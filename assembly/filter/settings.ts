@@ -25,17 +25,23 @@ export class Settings {
   logRequests: u32 = 0;
   logFrames: bool = false;
 
-  /** The root context that it belongs to. */
-  root: u32 = 0;
-  /** Connections that use it. */
-  connections: u32 = 0;
   /** Whether ticks of the root are on. */
   ticking: bool = false;
-  /** The root is gone; its last connections are ending. */
+  /** The root is gone or configured anew; its last connections are ending. */
   retired: bool = false;
+  private connections: u32 = 0;
 
   /** Whether a condition of some rule needs metadata. */
   routesByMetadata: bool = false;
+
+  /** A connection refers to this by address, which the garbage collector does not see. */
+  retain(): void {
+    if (!this.connections++) __pin(changetype<usize>(this));
+  }
+
+  release(): void {
+    if (!--this.connections) __unpin(changetype<usize>(this));
+  }
 
   /** The labels protocol and direction as one number: see Labels.start(). */
   get labels(): u32 {
