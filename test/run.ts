@@ -17,7 +17,7 @@ const suites: readonly Suite[] = [asPect(), vitest("tools"), vitest("e2e")];
 
 const total = { passed: 0, failed: 0, skipped: [] as string[] };
 for (const suite of suites) {
-  process.stdout.write(`\n== ${suite.name}\n`);
+  say(`== ${suite.name}`);
   const scratch = mkdtempSync(join(tmpdir(), "meltemi-test-"));
   const started = performance.now();
   try {
@@ -28,7 +28,7 @@ for (const suite of suites) {
     if (passed + failed === 0) fail(suite, "ran no test");
     else if (failed === 0 && exitCode !== 0) fail(suite, `ended with code ${exitCode} although no test failed`);
     const seconds = ((performance.now() - started) / 1000).toFixed(1);
-    process.stdout.write(`== ${suite.name}: ${passed} passed, ${failed} failed in ${seconds} s\n`);
+    say(`== ${suite.name}: ${passed} passed, ${failed} failed in ${seconds} s`);
   } catch (error) {
     fail(suite, (error as Error).message);
   } finally {
@@ -39,12 +39,17 @@ for (const suite of suites) {
 if (total.skipped.length > 0)
   process.stdout.write(`\nskipped:\n${total.skipped.map((name) => `  ${name}\n`).join("")}`);
 const skipped = total.skipped.length > 0 ? `, ${total.skipped.length} skipped` : "";
-process.stdout.write(`\n${total.passed} passed, ${total.failed} failed${skipped}\n`);
+say(`${total.passed} passed, ${total.failed} failed${skipped}`);
 process.exitCode = total.failed > 0 ? 1 : 0;
 
 function fail(suite: Suite, why: string): void {
   total.failed++;
-  process.stdout.write(`== ${suite.name}: ${why}\n`);
+  say(`== ${suite.name}: ${why}`);
+}
+
+/** On a line of its own, whatever the suite left behind. */
+function say(line: string): void {
+  process.stdout.write(`\n${line}\n`);
 }
 
 function asPect(): Suite {
