@@ -88,11 +88,15 @@ async function pip(args: string[], { python = "python3", signal }: PipOptions): 
     errors += text;
   });
   const code = await new Promise<number | null>((resolve, reject) => {
-    child.once("error", (cause) => reject(new UserError("E_FETCH", `${python} cannot be started`, { cause })));
+    child.once("error", (cause) => {
+      // After an abort pip is still ending: its files can be removed once it is gone.
+      if (child.pid === undefined) reject(new UserError("E_FETCH", `${python} cannot be started`, { cause }));
+    });
     child.once("close", resolve);
   });
+  if (signal?.aborted) throw new UserError("E_FETCH", "the fetch was given up");
   if (code !== 0) {
-    const reason = errors.match(/^ERROR: (.*)$/m)?.[1] ?? errors.trim().split("\n").at(-1) ?? `exit code ${code}`;
-    throw new UserError("E_FETCH", `pip: ${reason}`);
+    const reason = errors.match(/^ERROR: (.*)$/m)?.[1] ?? errors.trim().split("\n").at(-1);
+    throw new UserError("E_FETCH", `pip: ${reason || `exit code ${code}`}`);
   }
 }
