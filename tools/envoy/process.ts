@@ -96,6 +96,8 @@ export class EnvoyProcess {
       ...["-c", config, "--admin-address-path", join(folder, "admin")],
       // The shared memory of hot restarts would let only one Envoy run.
       "--disable-hot-restart",
+      // Lines of an access log otherwise wait for ten seconds, or for more of them.
+      ...["--file-flush-interval-msec", "200"],
       ...["--log-level", logLevel, "--component-log-level", "wasm:info", "--log-format", LOG_FORMAT],
       ...(concurrency === undefined ? [] : ["--concurrency", String(concurrency)]),
     ];
@@ -145,9 +147,9 @@ export class EnvoyProcess {
     return body;
   }
 
-  /** All metrics in the Prometheus text format. */
-  prometheus(): Promise<string> {
-    return this.get("/stats/prometheus");
+  /** The metrics in the Prometheus text format; only those whose names match `filter`, a regular expression. */
+  prometheus(filter = ""): Promise<string> {
+    return this.get(`/stats/prometheus?filter=${encodeURIComponent(filter)}`);
   }
 
   /** Counters and gauges by Envoy's own full names, such as `cluster.greeter.upstream_cx_total`. */
