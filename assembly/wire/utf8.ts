@@ -19,6 +19,15 @@ export class Utf8 {
     return (lead == 0xf0 && second < 0x90) || (lead == 0xf4 && second >= 0x90) ? 0 : 4;
   }
 
+  /** The code point at p, for which length() was `length` and not 0. */
+  static decode(p: usize, length: u32): u32 {
+    let point = load<u8>(p) as u32;
+    if (length == 1) return point;
+    point &= 0x7f >> length;
+    for (let i: u32 = 1; i < length; i++) point = (point << 6) | (load<u8>(p + i) & 63);
+    return point;
+  }
+
   @inline
   private static follows(p: usize): bool {
     return (load<u8>(p) & 0xc0) == 0x80;
