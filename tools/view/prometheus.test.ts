@@ -58,6 +58,24 @@ describe("parseMetrics", () => {
     expect(scalars.get("e_count")).toEqual([{ labels: {}, value: 4 }]);
   });
 
+  test("adds up series that stand there twice, whatever the order of their labels", () => {
+    const page = (a: string, b: string) => `x{${a},${b}} 2
+# TYPE d histogram
+d_bucket{${a},${b},le="1"} 3
+d_bucket{${a},${b},le="+Inf"} 4
+d_sum{${a},${b}} 5
+d_count{${a},${b}} 4
+`;
+    const { scalars, histograms } = parseMetrics(page('a="1"', 'b="2"') + page('b="2"', 'a="1"'));
+    const labels = { a: "1", b: "2" };
+    expect(scalars.get("x")).toEqual([{ labels, value: 4 }]);
+    const buckets = [
+      { le: 1, count: 6 },
+      { le: Number.POSITIVE_INFINITY, count: 8 },
+    ];
+    expect(histograms.get("d")).toEqual([{ labels, buckets, sum: 10, count: 8 }]);
+  });
+
   test("any label value survives being escaped and read", () => {
     const escaped = (text: string) => text.replace(/\\/g, "\\\\").replace(/"/g, '\\"').replace(/\n/g, "\\n");
     // A bare carriage return or another line separator may stand in a value: only \n ends a line.

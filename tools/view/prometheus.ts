@@ -24,12 +24,13 @@ const sampleLine = /^([a-zA-Z_:][\w:]*)(?:[ \t]*\{(.*)\}[ \t]*|[ \t]+)([^\s{}]+)
 const label = /[ \t]*([a-zA-Z_]\w*)[ \t]*=[ \t]*"((?:[^"\\]|\\.)*)"[ \t]*(?:,|$)/sy;
 
 /**
- * Reads the Prometheus text exposition format, version 0.0.4.
+ * Reads the Prometheus text exposition format, version 0.0.4. A series that stands there more than once is added up, so
+ * that the pages of several proxies can be read as one.
  * @throws {SyntaxError} on the first line that is none, with its number
  */
 export function parseMetrics(text: string): Metrics {
   const histogramNames = new Set<string>();
-  const scalars = new Map<string, Scalar[]>();
+  const scalars = new Map<string, Map<string, { labels: Labels; value: number }>>();
   const histograms = new Map<string, Map<string, HistogramParts>>();
   let number = 0;
   for (const raw of text.split("\n")) {
@@ -52,20 +53,28 @@ export function parseMetrics(text: string): Metrics {
     if (part && histogramNames.has(part[1] as string)) {
       addToHistogram(histograms, part[1] as string, part[2] as string, labels, value);
     } else {
-      const list = scalars.get(name);
-      if (list) list.push({ labels, value });
-      else scalars.set(name, [{ labels, value }]);
+      series(scalars, name, labels, () => ({ labels, value: 0 })).value += value;
     }
   }
   return {
-    scalars,
+    scalars: new Map([...scalars].map(([name, byLabels]) => [name, [...byLabels.values()]])),
     histograms: new Map([...histograms].map(([name, byLabels]) => [name, [...byLabels.values()].map(finish)])),
   };
 }
 
+/** The entry of a metric and its labels, made where there is none yet. */
+function series<T>(all: Map<string, Map<string, T>>, name: string, labels: Labels, make: () => T): T {
+  const byLabels = all.get(name) ?? new Map<string, T>();
+  all.set(name, byLabels);
+  const key = seriesKey(labels);
+  const entry = byLabels.get(key) ?? make();
+  byLabels.set(key, entry);
+  return entry;
+}
+
 interface HistogramParts {
   labels: Labels;
-  buckets: { le: number; count: number }[];
+  buckets: Map<number, number>;
   sum: number;
   count: number;
 }
@@ -78,19 +87,17 @@ function addToHistogram(
   { le, ...labels }: Record<string, string>,
   value: number,
 ): void {
-  const byLabels = all.get(name) ?? new Map<string, HistogramParts>();
-  all.set(name, byLabels);
-  const key = seriesKey(labels);
-  const histogram = byLabels.get(key) ?? { labels, buckets: [], sum: 0, count: 0 };
-  byLabels.set(key, histogram);
-  if (part === "sum") histogram.sum = value;
-  else if (part === "count") histogram.count = value;
-  else histogram.buckets.push({ le: parseValue(le ?? "") ?? Number.NaN, count: value });
+  const histogram = series(all, name, labels, () => ({ labels, buckets: new Map(), sum: 0, count: 0 }));
+  if (part === "sum") histogram.sum += value;
+  else if (part === "count") histogram.count += value;
+  else {
+    const bound = parseValue(le ?? "") ?? Number.NaN;
+    histogram.buckets.set(bound, (histogram.buckets.get(bound) ?? 0) + value);
+  }
 }
 
-function finish(parts: HistogramParts): Histogram {
-  parts.buckets.sort((a, b) => a.le - b.le);
-  return parts;
+function finish({ buckets, ...histogram }: HistogramParts): Histogram {
+  return { ...histogram, buckets: [...buckets].sort(([a], [b]) => a - b).map(([le, count]) => ({ le, count })) };
 }
 
 /** The same text for the same labels, in whatever order they were written. */

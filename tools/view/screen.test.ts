@@ -84,7 +84,12 @@ describe("render", () => {
     const one = [method("s", "m")];
     expect(render(page(traffic(one)), wide).join("\n")).not.toContain("dubbo");
     const two = [...one, method("s", "m", { direction: "inbound", protocol: "thrift" })];
-    expect(render(page(traffic(two)), wide).join("\n")).toMatch(/dubbo outbound s (.|\n)*thrift inbound s /);
+    expect(render(page(traffic(two)), wide).join("\n")).toMatch(/\ndubbo outbound\ns +m .*\nthrift inbound\ns +m /);
+  });
+
+  test("names a service once, above its methods", () => {
+    const lines = render(page(traffic([method("a", "x"), method("a", "y"), method("b", "x")])), wide);
+    expect(lines.slice(3, 6).map((line) => line.slice(0, 10))).toEqual(["a        x", "         y", "b        x"]);
   });
 
   test("says what happened beside the requests, and nothing of what did not", () => {

@@ -102,12 +102,12 @@ function table(
 ): string[] {
   const fixed = columnsFor(width);
   const names = width - fixed.reduce((n, column) => n + gap.length + column.width, 0);
-  const mixed = new Set(methods.map(({ direction, protocol }) => `${protocol} ${direction}`)).size > 1;
-  const label = ({ protocol, direction, service }: MethodLoad) =>
-    mixed ? `${protocol} ${direction} ${service}` : service;
   const longest = (texts: readonly string[]) => Math.max(...texts.map((text) => text.length));
   const methodWidth = Math.min(longest(["METHOD", ...methods.map(({ method }) => method)]), Math.floor(names * 0.4));
-  const serviceWidth = Math.min(longest(["SERVICE", ...methods.map(label)]), names - gap.length - methodWidth);
+  const serviceWidth = Math.min(
+    longest(["SERVICE", ...methods.map(({ service }) => service)]),
+    names - gap.length - methodWidth,
+  );
 
   const row = (service: string, method: string, style: Style | undefined, cell: (column: Column) => string) =>
     [
@@ -118,18 +118,28 @@ function table(
   const figures = (load: Load, key: string, style: Style | undefined) => (column: Column) =>
     paint(column.style?.(load) ?? style, column.text(load, history.get(key) ?? []).padStart(column.width));
 
-  // Heading, rule, sum and the empty line behind them; one more line where methods are left out.
-  const shown = busiest(methods, height - 4 >= methods.length ? methods.length : Math.max(1, height - 5));
+  // A heading for each group where there are several; and titles, rule, sum, and the empty line behind them.
+  const groups = new Set(methods.map(groupOf));
+  const room = height - 4 - (groups.size > 1 ? groups.size : 0);
+  const shown = busiest(methods, room >= methods.length ? methods.length : Math.max(1, room - 1));
   const lines = [row("SERVICE", "METHOD", "dim", ({ title, width }) => paint("dim", title.padStart(width)))];
+  let above: MethodLoad | undefined;
   for (const load of shown) {
+    const sameGroup = above && groupOf(above) === groupOf(load);
+    if (groups.size > 1 && !sameGroup) lines.push(paint("cyan", cut(groupOf(load), width)));
+    // A service is named once, above its methods.
+    const service = sameGroup && above?.service === load.service ? "" : load.service;
     const style = load.requestsPerSecond > 0 ? undefined : "dim";
-    lines.push(row(label(load), load.method, style, figures(load, rowKey(load), style)));
+    lines.push(row(service, load.method, style, figures(load, rowKey(load), style)));
+    above = load;
   }
   if (shown.length < methods.length) lines.push(paint("dim", `and ${methods.length - shown.length} more`));
   const ruled = serviceWidth + gap.length + methodWidth + width - names;
   lines.push(paint("dim", "─".repeat(ruled)), row("all", "", "bold", figures(all, "", "bold")), "");
   return lines;
 }
+
+const groupOf = ({ protocol, direction }: MethodLoad) => `${protocol} ${direction}`;
 
 function columnsFor(width: number): Column[] {
   const kept = [...columns];
