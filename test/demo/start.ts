@@ -1,4 +1,5 @@
 // `npm start`: Dubbo clients and servers with Envoy between them, and what the module counts there.
+import { setMaxListeners } from "node:events";
 import { relative } from "node:path";
 import { Argument, Command, CommanderError, InvalidArgumentError } from "commander";
 import { Exit, UserError } from "../../tools/errors.js";
@@ -41,6 +42,8 @@ try {
 
 async function demo(names: ModeName[], { requests = Number.POSITIVE_INFINITY }: { requests?: number }): Promise<Exit> {
   const stopped = new AbortController();
+  // Every lane listens; Node takes more than ten listeners for a leak, and would say so into the figures.
+  setMaxListeners(0, stopped.signal);
   const onSignal = () => {
     // Asked twice: leave at once. An Envoy that runs is ended when this process exits.
     if (stopped.signal.aborted) process.exit(130);

@@ -115,6 +115,12 @@ describe("render", () => {
   });
 
   test("says what it waits for, and what is wrong", () => {
+    const stranger = traffic([], { all: idle, decodeErrors: [{ label: "magic", total: 2, perSecond: 0 }] });
+    expect(render(page(stranger), wide).slice(2)).toEqual([
+      "waiting for the first request",
+      "",
+      "decode errors  magic 2",
+    ]);
     expect(render(page(undefined), wide).join("\n")).toContain("waiting for the first request");
     expect(render(page(undefined, { trouble: "connection refused" }), wide).join("\n")).toContain(
       "no new figures: connection refused",

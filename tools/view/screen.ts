@@ -166,16 +166,16 @@ function facts(traffic: Traffic): [name: string, text: string][] {
   const { all, heartbeats, unmatchedResponses, decodeErrors, closedConnections, routedConnections } = traffic;
   const lines: [string, string][] = [];
   if (routedConnections.length > 0) lines.push(["routed", list(routedConnections)]);
-  lines.push([
-    "traffic",
-    [
+  if (all.requests > 0) {
+    const parts = [
       `${bytes(all.requestBytesPerSecond)}/s up`,
       `${bytes(all.responseBytesPerSecond)}/s down`,
       `${count(all.requests)} requests`,
       ...(heartbeats.total > 0 ? [`${count(heartbeats.total)} heartbeats`] : []),
       ...(traffic.guestMemoryBytes === null ? [] : [`${bytes(traffic.guestMemoryBytes)} guest memory`]),
-    ].join(" · "),
-  ]);
+    ];
+    lines.push(["traffic", parts.join(" · ")]);
+  }
   if (decodeErrors.length > 0) lines.push(["decode errors", list(decodeErrors)]);
   if (unmatchedResponses.total > 0) lines.push(["unmatched", `${count(unmatchedResponses.total)} responses`]);
   if (closedConnections.length > 0) lines.push(["closed", list(closedConnections)]);
