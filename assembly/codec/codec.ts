@@ -22,6 +22,8 @@ export const enum Bad {
   Field = 5,
   /** Text or a structure that cannot be read. */
   Encoding = 6,
+  /** Nothing is wrong with it, but too many connections hold unfinished heads to hold one more. */
+  Crowded = 7,
 }
 
 export function badText(bad: Bad): string {
@@ -36,8 +38,10 @@ export function badText(bad: Bad): string {
       return "head_too_large";
     case Bad.Field:
       return "field";
-    default:
+    case Bad.Encoding:
       return "encoding";
+    default:
+      return "crowded";
   }
 }
 

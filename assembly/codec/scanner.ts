@@ -7,6 +7,13 @@ import { Frame } from "./frame";
  */
 const WINDOW: u32 = 4096;
 
+/**
+ * The most bytes of unfinished heads that all connections of a worker hold together. Each head has its own limit, but
+ * thousands of clients that never finish theirs would use up the memory, and then every connection would end.
+ */
+const HELD_MAX: u32 = 64 << 20;
+let heldInAll: u32 = 0;
+
 /** Where one side of a connection stands between two reads. Part of a connection's record; all zero at the start. */
 @unmanaged
 export class Cut {
@@ -23,6 +30,7 @@ export class Cut {
 
   release(): void {
     if (this.held) heap.free(this.held);
+    heldInAll -= this.heldCapacity;
     this.held = 0;
     this.heldSize = 0;
     this.heldCapacity = 0;
@@ -188,6 +196,9 @@ export abstract class Scanner {
     if (end > cut.heldCapacity) {
       // Not at once what a head claims to need: a few bytes must not take the memory of many.
       const capacity = max<u32>(end, min<u32>(cut.want, end << 1));
+      const added = capacity - cut.heldCapacity;
+      if (added > HELD_MAX - heldInAll) return -Bad.Crowded;
+      heldInAll += added;
       cut.held = cut.held ? heap.realloc(cut.held, capacity) : heap.alloc(capacity);
       cut.heldCapacity = capacity;
     }

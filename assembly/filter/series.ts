@@ -237,8 +237,9 @@ export class Labels {
   /** `labels`: position of the protocol in the registry times two, plus one for inbound. */
   static start(labels: u32): void {
     name.clear();
-    const protocol = String.UTF8.encode(codecs[labels >> 1].name);
-    Labels.add("protocol", changetype<usize>(protocol), protocol.byteLength);
+    name.text("protocol=.=");
+    name.text(codecs[labels >> 1].name);
+    name.text(";.;");
     name.text(labels & 1 ? "direction=.=inbound;.;" : "direction=.=outbound;.;");
   }
 
