@@ -1,4 +1,4 @@
-import { Bad, Look, READY, badText } from "../codec/codec";
+import { Bad, badText, Look, READY } from "../codec/codec";
 import { Frame, Kind, Side } from "../codec/frame";
 import { Buffer, BufferType } from "../host/buffer";
 import { Clock } from "../host/clock";
@@ -36,7 +36,12 @@ export class Route {
     const look = this.look(connection, settings, size);
     if (look == READY) return this.decide(connection, settings);
     if (look < 0) return this.onBad(connection, settings, -look as Bad);
-    if (end) return this.close(connection, "incomplete");
+    if (end) {
+      // A client that leaves before it has begun, such as a health check that only connects, is none that was refused.
+      if (size > connection.routeOffset) this.close(connection, "incomplete");
+      else this.end(connection);
+      return;
+    }
     if (!connection.waitingSince && size > connection.routeOffset) this.wait(connection);
   }
 
@@ -94,7 +99,7 @@ export class Route {
       if (look > (most as Look)) return -Bad.HeadTooLarge;
       if (look == READY && frame.kind >= Kind.Heartbeat && frame.kind <= Kind.HeartbeatReply) {
         this.leave(connection);
-        if (frame.length > (most - offset) as u64) return -Bad.HeadTooLarge;
+        if ((frame.length > most - offset) as u64) return -Bad.HeadTooLarge;
         connection.routeOffset = offset + (frame.length as u32);
         connection.routeWant = 0;
         continue;
@@ -148,9 +153,13 @@ export class Route {
   }
 
   private close(connection: Connection, reason: string): void {
+    Labels.count(connection.settings.labels, "meltemi_closed_connections_total", "reason", String.UTF8.encode(reason));
+    this.end(connection);
+  }
+
+  private end(connection: Connection): void {
     this.leave(connection);
     connection.phase = Phase.Closed;
-    Labels.count(connection.settings.labels, "meltemi_closed_connections_total", "reason", String.UTF8.encode(reason));
     Stream.close();
   }
 }
