@@ -30,6 +30,8 @@ export interface Running {
   metric(name: string, labels?: Labels): Promise<number>;
   /** The module's requests by service, method and status, of everything that is not zero. */
   requests(): Promise<Row[]>;
+  /** Client connections that are open. */
+  connections(): Promise<number>;
   /** Nothing that the module did ended its virtual machine, and Envoy runs on. */
   assertSound(): Promise<void>;
 }
@@ -53,6 +55,9 @@ export interface ProxyOptions {
   /** Changes what meltemi.yaml came to. */
   change?: (bootstrap: Bootstrap, folder: string) => Bootstrap;
 }
+
+/** Of every listener but the admin interface's, without the numbers of each worker. */
+const OPEN_CONNECTIONS = /^listener\.(?!admin\.)(?!.*worker_).*\.downstream_cx_active$/;
 
 /** The Envoy that setup.ts found. */
 export async function envoy(): Promise<Envoy> {
@@ -139,6 +144,10 @@ export async function startProxy(rules: Rules, { concurrency = 1, change }: Prox
     metrics,
     metric: async (name, labels) => sum(await metrics(), name, labels),
     requests: async () => rows(await metrics()),
+    async connections() {
+      const open = Object.entries(await running.stats()).filter(([name]) => OPEN_CONNECTIONS.test(name));
+      return open.reduce((total, [, value]) => total + value, 0);
+    },
     async assertSound() {
       await running.get("/ready");
       const wrong = log.filter(({ level, text }) => level === "critical" || /trap|Wasm VM failed|Fatal/i.test(text));
