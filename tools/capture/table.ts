@@ -1,5 +1,6 @@
 import { styleText } from "node:util";
 import type { Frame, Route } from "./decode.js";
+import type { Connection } from "./reassembly.js";
 
 export interface TableOptions {
   /** Columns of the terminal. */
@@ -33,9 +34,15 @@ const columns: Column[] = [
  * Frames as an aligned table, what is known of each below it. Columns that would be empty are left out, long names are
  * cut so that lines fit.
  */
-export function table(frames: Frame[], routes: Map<unknown, Route> | undefined, options: TableOptions): string {
+export function table(
+  frames: Frame[],
+  routes: ReadonlyMap<Connection, Route> | undefined,
+  options: TableOptions,
+): string {
   const { width, color } = options;
-  const dim = (text: string) => (color ? styleText("dim", text) : text);
+  // Whether colours are wanted is the caller's business, wherever standard output goes.
+  const paint = (style: "dim" | "red" | "green", text: string) =>
+    color ? styleText(style, text, { validateStream: false }) : text;
   const start = frames.find(({ time }) => time !== undefined)?.time;
   const several = new Set(frames.map(({ connection }) => connection.id)).size > 1;
   const shown = columns
@@ -58,19 +65,18 @@ export function table(frames: Frame[], routes: Map<unknown, Route> | undefined, 
       .join("  ")
       .trimEnd();
 
-  const lines = [dim(row(shown.map(({ title }) => title)))];
-  const routed = new Set<unknown>();
+  const lines = [paint("dim", row(shown.map(({ title }) => title)))];
+  const routed = new Set<Connection>();
   frames.forEach((frame, i) => {
     const line = row(shown.map(({ cells }) => cells[i] as string));
     const failed = frame.status !== "" && frame.status !== "ok";
-    lines.push(color && failed ? styleText("red", line) : line);
+    lines.push(failed ? paint("red", line) : line);
     const metadata = Object.entries(frame.metadata).map(([key, value]) => `${printable(key)}=${printable(value)}`);
-    for (const text of wrap(metadata, width - 4)) lines.push(dim(`    ${text}`));
+    for (const text of wrap(metadata, width - 4)) lines.push(paint("dim", `    ${text}`));
     const route = routes?.get(frame.connection);
     if (route && frame.from === "client" && isRequest(frame) && !routed.has(frame.connection)) {
       routed.add(frame.connection);
-      const text = `    ${routeText(route)}`;
-      lines.push(color ? styleText(route === "closed" ? "red" : "green", text) : text);
+      lines.push(paint(route === "closed" ? "red" : "green", `    ${routeText(route)}`));
     }
   });
   return `${lines.join("\n")}\n`;
