@@ -1,14 +1,14 @@
 import { readFileSync } from "node:fs";
 import { dirname, relative, resolve, sep } from "node:path";
 import { Command, InvalidArgumentError } from "commander";
+import { loadFor } from "../configuration.js";
 import { bootstrap, bootstrapYaml, STDOUT } from "../envoy/bootstrap.js";
 import { type Envoy, findEnvoy } from "../envoy/find.js";
 import { EnvoyProcess, type LogLine } from "../envoy/process.js";
 import { UserError } from "../errors.js";
 import { ConfigurationError, ModuleError } from "../host/host.js";
 import { startProxy } from "../host/proxy.js";
-import { load } from "../model/load.js";
-import { clusters, describeModule, moduleConfig } from "../model/module.js";
+import { clusters, moduleConfig } from "../model/module.js";
 import type { Model } from "../model/schema.js";
 import { formatAddress } from "../model/units.js";
 import { defaultModule } from "../paths.js";
@@ -55,8 +55,7 @@ export function run(): Command {
 }
 
 async function action(file: string, options: Options): Promise<void> {
-  const { protocols } = describeModule(options.module);
-  const model = load(file, protocols);
+  const model = await loadFor(options.module, file);
   if (options.print) {
     const module = fromHere(options.module);
     const log = options.accessLog === undefined ? "" : `--access-log ${options.accessLog} `;

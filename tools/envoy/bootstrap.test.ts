@@ -1,7 +1,7 @@
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import { parse as parseYaml } from "yaml";
 import { parse } from "../model/load.js";
@@ -9,6 +9,7 @@ import type { Model } from "../model/schema.js";
 import { defaultModule } from "../paths.js";
 import { bootstrap, bootstrapYaml, STDOUT } from "./bootstrap.js";
 import { envoy } from "./envoy.fixture.js";
+import { IMAGE } from "./find.js";
 
 const folder = mkdtempSync(join(tmpdir(), "meltemi-"));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -140,14 +141,29 @@ describe.skipIf(!envoy)("Envoy takes", () => {
 });
 
 describe("the ready configurations", () => {
+  const read = (file: string) => readFileSync(new URL(`../../${file}`, import.meta.url), "utf8");
   it.each([
     ["observe", ""],
     ["route", `--access-log ${STDOUT} `],
   ])("envoy/%s/envoy.yaml is what the tool prints (else print it again as its first line says)", (name, log) => {
     const path = `envoy/${name}/meltemi.yaml`;
-    const read = (file: string) => readFileSync(new URL(`../../${file}`, import.meta.url), "utf8");
     const options = { module: "build/meltemi.wasm", accessLog: log ? STDOUT : undefined };
     const header = `Written by: meltemi run --print ${log}${path}`;
     expect(read(`envoy/${name}/envoy.yaml`)).toBe(bootstrapYaml(model(read(path)), options, header));
+  });
+
+  it("are what envoy/compose.yaml gives the image that the tool runs", () => {
+    const { services } = parseYaml(read("envoy/compose.yaml"), { merge: true }) as {
+      services: Record<string, { image: string; command: string[]; working_dir: string; volumes: string[] }>;
+    };
+    expect(Object.keys(services)).toEqual(["observe", "route"]);
+    for (const { image, command, working_dir, volumes } of Object.values(services)) {
+      expect(image).toBe(IMAGE);
+      const inside = new Map(volumes.map((volume) => volume.split(":").reverse().slice(1) as [string, string]));
+      // Both files are where Envoy looks, and come from where they are here.
+      for (const file of [command[2] ?? "", "build/meltemi.wasm"]) {
+        expect(resolve("/checkout/envoy", inside.get(`${working_dir}/${file}`) ?? "")).toBe(`/checkout/${file}`);
+      }
+    }
   });
 });

@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { type Document, isAlias, isMap, isScalar, isSeq, LineCounter, type Node, parseDocument, visit } from "yaml";
 import type { z } from "zod";
 import { Exit, UserError } from "../errors.js";
-import { crossChecks, type Finding, type Protocol } from "./rules.js";
+import { crossChecks, type Finding, type Protocol, type RegexCheck } from "./rules.js";
 import { type Model, schema } from "./schema.js";
 import { choices, nearest } from "./words.js";
 
@@ -43,9 +43,10 @@ export class ModelError extends UserError {
 /**
  * Reads a meltemi.yaml.
  * @param protocols what the module speaks, see describeModule(); a name alone stands for a protocol whose keys are free
+ * @param regexCheck the module's opinion; the module itself has the last word when it is configured
  * @throws ModelError with all mistakes, UserError `E_NO_FILE`
  */
-export function load(path: string, protocols: readonly (Protocol | string)[]): Model {
+export function load(path: string, protocols: readonly (Protocol | string)[], regexCheck?: RegexCheck): Model {
   let source: string;
   try {
     source = readFileSync(path, "utf8");
@@ -53,14 +54,19 @@ export function load(path: string, protocols: readonly (Protocol | string)[]): M
     const reason = (cause as NodeJS.ErrnoException).code === "ENOENT" ? "there is no such file" : String(cause);
     throw new UserError("E_NO_FILE", `${path}: ${reason}`, { exit: Exit.input, cause });
   }
-  return parse(source, protocols, path);
+  return parse(source, protocols, path, regexCheck);
 }
 
 /**
  * Reads the text of a meltemi.yaml; `file` is what messages call it.
  * @throws ModelError with all mistakes
  */
-export function parse(source: string, protocols: readonly (Protocol | string)[], file = "meltemi.yaml"): Model {
+export function parse(
+  source: string,
+  protocols: readonly (Protocol | string)[],
+  file = "meltemi.yaml",
+  regexCheck: RegexCheck = () => undefined,
+): Model {
   const lines = new LineCounter();
   const document = parseDocument(source, { lineCounter: lines, prettyErrors: false, logLevel: "error" });
   const issues: Issue[] = [];
@@ -107,6 +113,7 @@ export function parse(source: string, protocols: readonly (Protocol | string)[],
     ...crossChecks(
       input,
       protocols.map((protocol) => (typeof protocol === "string" ? { name: protocol, keys: ANY_KEY } : protocol)),
+      regexCheck,
     ),
   ];
   // A key that is only misspelled is not missing as well.

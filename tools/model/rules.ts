@@ -20,12 +20,15 @@ export interface Finding {
   suggestion?: string | undefined;
 }
 
+/** Answers what is wrong with a regular expression, or undefined. */
+export type RegexCheck = (regex: string) => string | undefined;
+
 /**
  * The mistakes that take more than one key to see. Reads what the user wrote, whatever it is, so that these show up
  * together with those of the schema and not one run later. Values of a wrong type are passed over: the schema names
  * them.
  */
-export function crossChecks(input: unknown, protocols: readonly Protocol[]): Finding[] {
+export function crossChecks(input: unknown, protocols: readonly Protocol[], regexCheck: RegexCheck): Finding[] {
   const findings: Finding[] = [];
   const root = map(input);
   const service = map(root.service);
@@ -112,7 +115,8 @@ export function crossChecks(input: unknown, protocols: readonly Protocol[]): Fin
         suggestion: nearest(subset, names),
       });
     }
-    for (const key of Object.keys(map(match))) {
+    for (const [key, matcher] of Object.entries(map(match))) {
+      findings.push(...regexFindings(matcher, ["routes", i, "match", key], regexCheck));
       const wrong = unknownMatchKey(key, matchKeys);
       if (wrong) {
         const message = `unknown key "${key}" in routes[${i}].match`;
@@ -145,6 +149,16 @@ export function crossChecks(input: unknown, protocols: readonly Protocol[]): Fin
     });
   }
   return findings;
+}
+
+function regexFindings(matcher: unknown, path: PropertyKey[], regexCheck: RegexCheck): Finding[] {
+  const { regex, not } = map(matcher);
+  const wrong = typeof regex === "string" ? regexCheck(regex) : undefined;
+  const message = `not a regular expression that the module can match: ${wrong}`;
+  return [
+    ...(wrong === undefined ? [] : [{ code: "bad_value", path: [...path, "regex"], message }]),
+    ...(not === undefined ? [] : regexFindings(not, [...path, "not"], regexCheck)),
+  ];
 }
 
 /**

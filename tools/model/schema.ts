@@ -1,6 +1,5 @@
 import { isIP } from "node:net";
 import { z } from "zod";
-import { parseRegex } from "./regex.js";
 import { type Address, type Parsed, parseAddress, parseDuration, parseSize } from "./units.js";
 import { oneOf } from "./words.js";
 
@@ -94,7 +93,6 @@ const matcherKeys = {
   suffix: z.string().optional().describe("The value ends with this text."),
   regex: z
     .string()
-    .transform(reading(parseRegex, "a regular expression that can be matched in linear time"))
     .optional()
     .describe("The whole value matches this regular expression: no anchors, look-around or back references."),
   oneOf: z.array(z.string()).min(1).optional().describe("The value is one of these texts."),
