@@ -40,7 +40,7 @@ const columns: readonly Column[] = [
     title: "",
     width: sparklineLength,
     luxury: 4,
-    text: (_, history) => sparkline(history).padEnd(sparklineLength),
+    text: (_, history) => sparkline(history),
     style: (load) => (load.requestsPerSecond > 0 ? "cyan" : "dim"),
   },
   { title: "P50", width: 7, luxury: 3, text: (load) => milliseconds(load.p50) },
