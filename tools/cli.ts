@@ -17,6 +17,12 @@ const program = new Command("meltemi")
   .showHelpAfterError("(run with --help for the options and an example)");
 for (const command of commands) program.addCommand(command().exitOverride());
 
+// `meltemi ... | head`: whoever reads has seen enough.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code === "EPIPE") process.exit();
+  throw error;
+});
+
 try {
   await program.parseAsync();
 } catch (error) {

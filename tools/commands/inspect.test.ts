@@ -240,3 +240,12 @@ it("reads standard input", async () => {
   expect(err).toMatch(/^meltemi: this looks like dubbo: 1 frame/);
   expect(code).toBe(Exit.ok);
 });
+
+it("ends quietly when nobody reads on", async () => {
+  const path = file("many.hex", heartbeat.repeat(20_000));
+  const child = spawn(process.execPath, [join(packageRoot, "dist", "tools", "cli.js"), "inspect", path, "--json"]);
+  child.stdout.once("data", () => child.stdout.destroy());
+  const [err, [code]] = await Promise.all([text(child.stderr), once(child, "close")]);
+  expect(err).toMatch(/^meltemi: this looks like dubbo: 20000 frames.*\n$/);
+  expect(code).toBe(Exit.ok);
+});
