@@ -14,7 +14,7 @@ export type LoadOrder =
       readonly pid: number;
       /** So many of the connections send; the others stay idle. */
       readonly active: number;
-      /** Requests in flight on each active connection. */
+      /** On each active connection: written together, and the next so many when all are answered. */
       readonly inFlight: number;
       readonly warmMs: number;
       readonly measureMs: number;
@@ -32,7 +32,8 @@ const replyOk = 0x0214; // flags: a reply in Hessian2; status: 20
 
 class Client {
   answered = 0;
-  private sending = false;
+  /** Requests to write when all are answered. */
+  private batchSize = 0;
   private nextId = 1;
   private readonly waiting = new Set<number>();
   private readonly request: Buffer;
@@ -48,12 +49,11 @@ class Client {
     this.request = requestFrame(payload);
     this.single = Buffer.from(this.request);
     const replyLength = replyFrame(payload).length;
-    let answers = 0;
     const reader = new FrameReader((flags, id, length) => {
       if (flags !== replyOk || length !== replyLength || !this.waiting.delete(id)) {
         throw new Error(`a wrong reply: flags ${flags.toString(16)}, id ${id}, ${length} bytes`);
       }
-      answers++;
+      this.answered++;
     });
     socket.on("data", (chunk) => {
       try {
@@ -61,32 +61,30 @@ class Client {
       } catch (error) {
         fail(error as Error);
       }
-      this.answered += answers;
-      if (this.sending && answers > 0) this.send(answers);
-      answers = 0;
-      if (this.waiting.size === 0) this.idle?.();
+      if (this.waiting.size > 0) return;
+      // Batches of one size, so that the cost does not hang on how a stream happens to be cut.
+      if (this.batchSize > 0) this.send(this.batchSize);
+      else this.idle?.();
     });
     socket.on("close", () => fail(new Error("the proxy closed a connection")));
   }
 
-  /** Sends so many requests, and another one for each that is answered, until settled() is called. */
+  /** Sends so many requests, and so many again when they are answered, until settled() is called. */
   start(inFlight: number): void {
-    this.sending = true;
+    this.batchSize = inFlight;
     this.send(inFlight);
   }
 
   private send(n: number): void {
     const ids = Array.from({ length: n }, () => this.nextId++);
     for (const id of ids) this.waiting.add(id);
-    // With one request at a time its buffer has been written out when the reply is there.
-    this.socket.write(
-      n === 1 && this.waiting.size === 1 ? batch(this.request, ids, this.single) : batch(this.request, ids),
-    );
+    // Nothing else is in flight, so that a lone request's buffer has been written out and can be used again.
+    this.socket.write(batch(this.request, ids, n === 1 ? this.single : undefined));
   }
 
   /** Sends no more and waits for what is in flight. */
   settled(): Promise<void> {
-    this.sending = false;
+    this.batchSize = 0;
     return new Promise((resolve) => {
       this.idle = resolve;
       if (this.waiting.size === 0) resolve();
