@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, it } from "vitest";
 import { loadFor, regexCheck } from "./configuration.js";
-import { ModelError } from "./model/load.js";
+import { ModelError } from "./model/issue.js";
 import { defaultModule } from "./paths.js";
 
 it("takes the regular expressions that the module takes, and repeats its words on others", async () => {

@@ -2,7 +2,8 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { load, ModelError, parse } from "./load.js";
+import { ModelError } from "./issue.js";
+import { load, parse } from "./load.js";
 import type { Protocol } from "./rules.js";
 
 const protocols: Protocol[] = [
@@ -338,6 +339,11 @@ meltemi.yaml:14:18: limits.frame "64MB": there is no unit "MB" here, expected a 
       "a circle",
       observed.replace("server:20881", "127.0.0.1:20880"),
       "2:52: 127.0.0.1:20880 is service.bind: connections would go round in a circle",
+    ],
+    [
+      "a circle by another name",
+      observed.replace("20880", '"0.0.0.0:20881"').replace("server:", "localhost:"),
+      "2:62: localhost:20881 is service.bind: connections would go round in a circle",
     ],
     ["the same port twice", observed.replace("20880", "9901"), "2:33: service.bind and admin are both 127.0.0.1:9901"],
     [

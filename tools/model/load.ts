@@ -1,44 +1,12 @@
 import { readFileSync } from "node:fs";
 import { type Document, isAlias, isMap, isScalar, isSeq, LineCounter, type Node, parseDocument, visit } from "yaml";
-import type { z } from "zod";
 import { Exit, UserError } from "../errors.js";
-import { crossChecks, type Finding, type Protocol, type RegexCheck } from "./rules.js";
+import { findingsOf } from "./explain.js";
+import { type Finding, type Issue, ModelError, pathText } from "./issue.js";
+import { crossChecks, type Protocol, type RegexCheck } from "./rules.js";
 import { type Model, schema } from "./schema.js";
-import { choices, nearest } from "./words.js";
 
-/** Of a long source line, the part around the mistake is shown. */
-const LINE_MAX = 120;
 const ANY_KEY = [{ name: "*" }];
-
-/** One mistake in a file, as data. */
-export interface Issue {
-  /** Stable, for scripts: `unknown_key`, `missing_key`, `wrong_type` ... */
-  code: string;
-  message: string;
-  /** Such as `routes[0].match.method`; empty for the file as a whole. */
-  path: string;
-  file: string;
-  /** From 1. */
-  line: number;
-  /** From 1, in UTF-16 units. */
-  column: number;
-  /** Characters of that line which the mistake covers, at least 1. */
-  length: number;
-  expected?: string | undefined;
-  suggestion?: string | undefined;
-}
-
-/** meltemi.yaml cannot be used. `issues` has every mistake, `hint` all of them as text with source line and caret. */
-export class ModelError extends UserError {
-  constructor(
-    readonly issues: readonly Issue[],
-    file: string,
-    source: string,
-  ) {
-    const count = issues.length === 1 ? "one mistake" : `${issues.length} mistakes`;
-    super("E_CONFIG", `${count} in ${file}`, { hint: issues.map((issue) => renderIssue(issue, source)).join("\n") });
-  }
-}
 
 /**
  * Reads a meltemi.yaml.
@@ -128,145 +96,6 @@ export function parse(
     throw new ModelError(issues, file, source);
   }
   return result.data;
-}
-
-/** `file:line:column: message`, then the source line and carets below it. */
-export function renderIssue(issue: Issue, source: string): string {
-  const { file, line, column, length, message, expected, suggestion } = issue;
-  const tail = suggestion !== undefined ? `, did you mean "${suggestion}"?` : expected ? `, expected ${expected}` : "";
-  const head = `${file}:${line}:${column}: ${message}${tail}`;
-  const whole = (source.split("\n")[line - 1] ?? "").trimEnd();
-  if (whole === "") return head;
-  const start = Math.max(0, Math.min(column - 1 - LINE_MAX / 2, whole.length - LINE_MAX));
-  const text = whole.slice(start, start + LINE_MAX);
-  const before = text.slice(0, column - 1 - start);
-  const carets = "^".repeat(Math.max(1, Math.min(length, text.length - before.length)));
-  const number = String(line);
-  // Tabs stay tabs, so that the caret stands below its place however wide they are shown.
-  return `${head}\n  ${number} | ${text}\n  ${" ".repeat(number.length)} | ${before.replace(/[^\t]/g, " ")}${carets}`;
-}
-
-/** The schema's issue in the user's words. */
-function findingsOf(issue: z.core.$ZodIssue): Finding[] {
-  const { path } = issue;
-  const last = path.at(-1);
-  switch (issue.code) {
-    case "unrecognized_keys":
-      return issue.keys.map((key) => ({
-        code: "unknown_key",
-        path: [...path, key],
-        atKey: true,
-        message: `unknown key "${key}"${path.length > 0 ? ` in ${pathText(path)}` : ""}`,
-        expected: issue.message,
-        suggestion: nearest(key, choices(issue.message)),
-      }));
-    case "invalid_type": {
-      if (issue.input === undefined && typeof last === "string") {
-        return [{ code: "missing_key", path, message: `missing key "${pathText(path)}"` }];
-      }
-      // Where the schema has words of its own they say more than the type.
-      const own = issue.message.startsWith("Invalid input") ? undefined : issue.message;
-      return [wrongType(path, issue.input, own ?? TYPES[issue.expected] ?? issue.expected)];
-    }
-    case "invalid_value": {
-      const words = issue.values.map(String);
-      if (typeof issue.input !== "string") return [wrongType(path, issue.input, words.join(" or "))];
-      return [
-        {
-          code: "unknown_value",
-          path,
-          message: `unknown ${pathText(path)} "${issue.input}"`,
-          expected: words.join(" or "),
-          suggestion: nearest(issue.input, words),
-        },
-      ];
-    }
-    case "invalid_union": {
-      // The branch that the user meant is the one whose type is right at the top; its own issues say more.
-      const meant = issue.errors.filter(
-        (errors) => !errors.some((e) => e.path.length === 0 && e.code === "invalid_type"),
-      );
-      const inner = meant.flat().map((e) => ({ ...e, path: [...path, ...e.path] }));
-      if (inner.length > 0) return inner.flatMap(findingsOf);
-      if (issue.input === undefined) return [{ code: "missing_key", path, message: `missing key "${pathText(path)}"` }];
-      const types = issue.errors
-        .flat()
-        .map((e) => (e.code === "invalid_type" ? (TYPES[e.expected] ?? e.expected) : ""));
-      return [wrongType(path, issue.input, types.join(" or "))];
-    }
-    case "too_small":
-    case "too_big": {
-      const few = issue.code === "too_small";
-      if (few && issue.origin === "array") {
-        return [
-          { code: "out_of_range", path, message: `${pathText(path)} is an empty list`, expected: "at least one entry" },
-        ];
-      }
-      const bound = `${few ? issue.minimum : issue.maximum}${issue.origin === "string" ? " characters" : ""}`;
-      const message = `${pathText(path)} is ${few ? "too small" : "too large"}`;
-      return [{ code: "out_of_range", path, message, expected: `${few ? "at least" : "at most"} ${bound}` }];
-    }
-    case "custom": {
-      const found = typeof issue.input === "object" ? "" : ` "${issue.input}"`;
-      const message = `${pathText(path)}${found}: ${issue.params?.wrong}`;
-      return [{ code: "bad_value", path, message, expected: issue.message }];
-    }
-    default:
-      return [
-        {
-          code: "bad_value",
-          path,
-          message: `${pathText(path)} "${issue.input}" is not usable`,
-          expected: issue.message,
-        },
-      ];
-  }
-}
-
-const TYPES: Record<string, string> = {
-  string: "text",
-  number: "a number",
-  int: "a whole number",
-  boolean: "true or false",
-  array: "a list",
-  object: "a map",
-  record: "a map",
-};
-
-function wrongType(path: readonly PropertyKey[], input: unknown, expected: string): Finding {
-  const found =
-    input === null || input === undefined
-      ? "nothing"
-      : Array.isArray(input)
-        ? "a list"
-        : typeof input === "object"
-          ? "a map"
-          : typeof input === "string"
-            ? `the text "${input}"`
-            : `the ${typeof input} ${input}`;
-  // YAML reads 1.0 as a number and yes as text: what looks like text to a person needs quotes.
-  const quote = expected.includes("text") && (typeof input === "number" || typeof input === "boolean");
-  const place = path.length === 0 ? "the file" : pathText(path);
-  return {
-    code: "wrong_type",
-    path,
-    message: `${place} is ${found}`,
-    expected: expected + (quote ? ": put it in quotes" : ""),
-  };
-}
-
-/** `routes[0].match["dubbo.tag"]` */
-function pathText(path: readonly PropertyKey[]): string {
-  return path
-    .map((key) =>
-      typeof key === "number"
-        ? `[${key}]`
-        : /^[A-Za-z_]\w*$/.test(String(key))
-          ? `.${String(key)}`
-          : `[${JSON.stringify(key)}]`,
-    )
-    .join("")
-    .replace(/^\./, "");
 }
 
 /** Offsets of the place that a finding speaks of; where the key is missing, the map that lacks it. */

@@ -1,4 +1,6 @@
-import { formatAddress, parseAddress } from "./units.js";
+import type { Finding } from "./issue.js";
+import { ADMIN } from "./schema.js";
+import { type Address, formatAddress, parseAddress } from "./units.js";
 import { nearest, oneOf } from "./words.js";
 
 /** A protocol that the module speaks, as it describes itself. */
@@ -6,18 +8,6 @@ export interface Protocol {
   name: string;
   /** What routes can match besides service and method; `*` stands for keys that only the frames know. */
   keys: readonly { name: string }[];
-}
-
-/** A mistake before it is located in the file. */
-export interface Finding {
-  code: string;
-  path: readonly PropertyKey[];
-  /** Whether the place is the key itself and not its value. */
-  atKey?: boolean;
-  message: string;
-  expected?: string | undefined;
-  /** What the user probably meant. */
-  suggestion?: string | undefined;
 }
 
 /** Answers what is wrong with a regular expression, or undefined. */
@@ -29,126 +19,141 @@ export type RegexCheck = (regex: string) => string | undefined;
  * them.
  */
 export function crossChecks(input: unknown, protocols: readonly Protocol[], regexCheck: RegexCheck): Finding[] {
-  const findings: Finding[] = [];
   const root = map(input);
-  const service = map(root.service);
-  const mode = root.mode ?? "observe";
-
   const protocol = protocols.find(({ name }) => name === root.protocol);
-  if (typeof root.protocol === "string" && !protocol) {
-    const known = protocols.map(({ name }) => name);
-    findings.push({
-      code: "unknown_protocol",
-      path: ["protocol"],
-      message: `unknown protocol "${root.protocol}"`,
-      expected: oneOf(known),
-      suggestion: nearest(root.protocol, known),
-    });
-  }
-  const matchKeys = ["service", "method", ...(protocol?.keys ?? [{ name: "*" }]).map(({ name }) => name)];
+  return [
+    ...(protocol ? [] : unknownProtocol(root.protocol, protocols)),
+    ...modeFindings(root),
+    ...subsetFindings(root),
+    ...routeFindings(root),
+    ...matchFindings(root, protocol, regexCheck),
+    ...addressFindings(root),
+  ];
+}
 
-  const needs = (at: object, path: string[], key: string, why: string) => {
-    if (!(key in at)) {
-      findings.push({
-        code: "missing_key",
-        path: [...path, key],
-        message: `missing key "${[...path, key].join(".")}"`,
-        expected: why,
-      });
-    }
-  };
-  const refuses = (at: object, path: string[], key: string, why: string) => {
-    if (key in at) {
-      findings.push({
-        code: "conflict",
-        path: [...path, key],
-        atKey: true,
-        message: `"${[...path, key].join(".")}" ${why}`,
-      });
-    }
-  };
-  if (mode === "route") {
-    needs(root, [], "routes", 'at least "- subset: NAME"');
-    if (isMap(root.service)) {
-      // Servers under the other mode's key: that key is what is wrong, not that this one is missing.
-      if (!("endpoints" in service)) needs(service, ["service"], "subsets", "the groups of servers that routes name");
-      refuses(
-        service,
-        ["service"],
-        "endpoints",
-        "is for mode observe; in mode route each subset has its own endpoints",
-      );
-    }
-  } else if (mode === "observe") {
-    refuses(root, [], "routes", "needs mode: route");
-    if (isMap(root.service)) {
-      if (!("subsets" in service)) needs(service, ["service"], "endpoints", "the servers that connections go to");
-      refuses(service, ["service"], "subsets", "needs mode: route; in mode observe all goes to service.endpoints");
-    }
-  }
+function unknownProtocol(name: unknown, protocols: readonly Protocol[]): Finding[] {
+  if (typeof name !== "string") return [];
+  const known = protocols.map((protocol) => protocol.name);
+  const message = `unknown protocol "${name}"`;
+  return [
+    { code: "unknown_protocol", path: ["protocol"], message, expected: oneOf(known), suggestion: nearest(name, known) },
+  ];
+}
 
-  const subsets = list(service.subsets).map((subset) => map(subset).name);
-  subsets.forEach((name, i) => {
-    if (typeof name === "string" && subsets.indexOf(name) < i) {
-      const message = `there are two subsets "${name}"`;
-      findings.push({ code: "duplicate_subset", path: ["service", "subsets", i, "name"], message });
-    }
+/** Each mode has keys of its own. */
+function modeFindings(root: Tree): Finding[] {
+  const missing = (path: string[], expected: string): Finding => {
+    return { code: "missing_key", path, message: `missing key "${path.join(".")}"`, expected };
+  };
+  const conflict = (path: string[], why: string): Finding => {
+    return { code: "conflict", path, atKey: true, message: `"${path.join(".")}" ${why}` };
+  };
+  const findings: Finding[] = [];
+  const mode = root.mode ?? "observe";
+  if (mode === "route" && !("routes" in root)) findings.push(missing(["routes"], 'at least "- subset: NAME"'));
+  if (mode === "observe" && "routes" in root) findings.push(conflict(["routes"], "needs mode: route"));
+  if (!isMap(root.service)) return findings;
+
+  // Servers under the other mode's key: that key is what is wrong, not that this mode's is missing.
+  const { endpoints, subsets } = root.service;
+  if (mode === "route" && endpoints !== undefined) {
+    findings.push(conflict(["service", "endpoints"], "is for mode observe; in mode route each subset has its own"));
+  } else if (mode === "route" && subsets === undefined) {
+    findings.push(missing(["service", "subsets"], "the groups of servers that routes name"));
+  } else if (mode === "observe" && subsets !== undefined) {
+    findings.push(conflict(["service", "subsets"], "needs mode: route; in mode observe there are only endpoints"));
+  } else if (mode === "observe" && endpoints === undefined) {
+    findings.push(missing(["service", "endpoints"], "the servers that connections go to"));
+  }
+  return findings;
+}
+
+function subsetFindings(root: Tree): Finding[] {
+  const names = list(map(root.service).subsets).map((subset) => map(subset).name);
+  return names.flatMap((name, i) => {
+    if (typeof name !== "string" || names.indexOf(name) === i) return [];
+    const path = ["service", "subsets", i, "name"];
+    return [{ code: "duplicate_subset", path, message: `there are two subsets "${name}"` }];
   });
+}
 
-  const names = subsets.filter((name) => typeof name === "string");
-  let always = -1;
-  list(root.routes).forEach((entry, i) => {
-    if (!isMap(entry)) return;
-    const { match, subset } = entry;
-    if (always >= 0) {
+function routeFindings(root: Tree): Finding[] {
+  const routes = list(root.routes);
+  const always = routes.findIndex(
+    (route) => isMap(route) && (route.match === undefined || (isMap(route.match) && isEmpty(route.match))),
+  );
+  const { subsets } = map(root.service);
+  const names = list(subsets).flatMap((subset) => map(subset).name ?? []);
+  const known = [...new Set(names.filter((name) => typeof name === "string"))];
+  return routes.flatMap((route, i) => {
+    const findings: Finding[] = [];
+    const { subset } = map(route);
+    if (always >= 0 && i > always) {
       const message = `routes[${i}] is never reached, because routes[${always}] matches everything`;
       findings.push({ code: "unreachable", path: ["routes", i], message });
-    } else if (match === undefined || (isMap(match) && Object.keys(match).length === 0)) {
-      always = i;
     }
-    if (typeof subset === "string" && "subsets" in service && !names.includes(subset)) {
+    if (typeof subset === "string" && subsets !== undefined && !known.includes(subset)) {
       findings.push({
         code: "unknown_subset",
         path: ["routes", i, "subset"],
         message: `unknown subset "${subset}" in routes[${i}]`,
-        expected: oneOf([...new Set(names)]),
-        suggestion: nearest(subset, names),
+        expected: known.length > 0 ? oneOf(known) : undefined,
+        suggestion: nearest(subset, known),
       });
     }
-    for (const [key, matcher] of Object.entries(map(match))) {
-      findings.push(...regexFindings(matcher, ["routes", i, "match", key], regexCheck));
-      const wrong = unknownMatchKey(key, matchKeys);
-      if (wrong) {
-        const message = `unknown key "${key}" in routes[${i}].match`;
-        findings.push({ code: "unknown_key", path: ["routes", i, "match", key], atKey: true, message, ...wrong });
-      }
-    }
+    return findings;
   });
+}
 
+function matchFindings(root: Tree, protocol: Protocol | undefined, regexCheck: RegexCheck): Finding[] {
+  const keys = ["service", "method", ...(protocol?.keys ?? [{ name: "*" }]).map(({ name }) => name)];
+  return list(root.routes).flatMap((route, i) =>
+    Object.entries(map(map(route).match)).flatMap(([key, matcher]) => {
+      const path = ["routes", i, "match", key];
+      const wrong = unknownMatchKey(key, keys);
+      const message = `unknown key "${key}" in routes[${i}].match`;
+      return [
+        ...(wrong ? [{ code: "unknown_key", path, atKey: true, message, ...wrong }] : []),
+        ...regexFindings(matcher, path, regexCheck),
+      ];
+    }),
+  );
+}
+
+/** Addresses that cannot be used twice. */
+function addressFindings(root: Tree): Finding[] {
+  const service = map(root.service);
   const bind = address(service.bind);
-  if (
-    bind !== undefined &&
-    bind === (address(root.admin) ?? (root.admin === undefined ? "127.0.0.1:9901" : undefined))
-  ) {
-    const message = `service.bind and admin are both ${bind}`;
+  if (!bind) return [];
+  const shown = formatAddress(bind);
+  const findings: Finding[] = [];
+  const admin = address(root.admin ?? ADMIN);
+  if (admin && formatAddress(admin) === shown) {
+    const message = `service.bind and admin are both ${shown}`;
     findings.push({ code: "conflict", path: ["service", "bind"], message });
   }
-  const targets: [unknown, PropertyKey[]][] = [
-    [service.endpoints, ["service", "endpoints"]],
-    ...list(service.subsets).map((subset, i): [unknown, PropertyKey[]] => [
-      map(subset).endpoints,
-      ["service", "subsets", i, "endpoints"],
-    ]),
+  const places: [PropertyKey[], unknown][] = [
+    [["service", "endpoints"], service.endpoints],
+    ...list(service.subsets).map((subset, i): [PropertyKey[], unknown] => {
+      return [["service", "subsets", i, "endpoints"], map(subset).endpoints];
+    }),
   ];
-  for (const [endpoints, path] of targets) {
+  for (const [path, endpoints] of places) {
     list(endpoints).forEach((endpoint, i) => {
-      if (bind !== undefined && address(endpoint) === bind) {
-        const message = `${bind} is service.bind: connections would go round in a circle`;
-        findings.push({ code: "conflict", path: [...path, i], message });
-      }
+      const to = address(endpoint);
+      if (!to || to.port !== bind.port || !reaches(to.host, bind.host)) return;
+      const message = `${formatAddress(to)} is service.bind: connections would go round in a circle`;
+      findings.push({ code: "conflict", path: [...path, i], message });
     });
   }
   return findings;
+}
+
+/** Whether a connection to `host` certainly comes to a listener on the IP address `bind`. */
+function reaches(host: string, bind: string): boolean {
+  const local = host === "localhost" ? "127.0.0.1" : host;
+  const anywhere = bind === "0.0.0.0" || bind === "::";
+  return local === bind || (anywhere && (local === "::1" || local.startsWith("127.")));
 }
 
 function regexFindings(matcher: unknown, path: PropertyKey[], regexCheck: RegexCheck): Finding[] {
@@ -173,18 +178,24 @@ function unknownMatchKey(key: string, known: readonly string[]): Pick<Finding, "
   return { expected: oneOf(words), suggestion };
 }
 
-function address(value: unknown): string | undefined {
+function address(value: unknown): Address | undefined {
   if (typeof value !== "string" && typeof value !== "number") return undefined;
   const parsed = parseAddress(value);
-  return "value" in parsed && parsed.value.port !== 0 ? formatAddress(parsed.value) : undefined;
+  return "value" in parsed && parsed.value.port !== 0 ? parsed.value : undefined;
 }
 
-function isMap(value: unknown): value is Record<string, unknown> {
+type Tree = Record<string, unknown>;
+
+function isMap(value: unknown): value is Tree {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-function map(value: unknown): Record<string, unknown> {
+function map(value: unknown): Tree {
   return isMap(value) ? value : {};
+}
+
+function isEmpty(value: Tree): boolean {
+  return Object.keys(value).length === 0;
 }
 
 function list(value: unknown): unknown[] {

@@ -10,6 +10,8 @@ import { oneOf } from "./words.js";
  * A message here finishes the sentence "expected ...": the loader says what it found and where.
  */
 
+/** Envoy's own customary port. */
+export const ADMIN = "127.0.0.1:9901";
 /** Tcp_proxy keeps at most this many early bytes, so that no head can be longer. */
 const HEAD_MAX = 2 ** 20;
 /** The module counts bytes of one frame in 32 bits. */
@@ -202,7 +204,7 @@ export const schema = keys({
   })
     .prefault({})
     .describe("What Envoy's log says of requests."),
-  admin: listenAddress.prefault("127.0.0.1:9901").describe("Envoy's admin address."),
+  admin: listenAddress.prefault(ADMIN).describe("Envoy's admin address."),
 });
 
 /** meltemi.yaml with its defaults filled in; sizes in bytes, durations in milliseconds. */
