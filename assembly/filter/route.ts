@@ -99,7 +99,7 @@ export class Route {
       if (look > (most as Look)) return -Bad.HeadTooLarge;
       if (look == READY && frame.kind >= Kind.Heartbeat && frame.kind <= Kind.HeartbeatReply) {
         this.leave(connection);
-        if ((frame.length > most - offset) as u64) return -Bad.HeadTooLarge;
+        if (frame.length > most - offset) return -Bad.HeadTooLarge;
         connection.routeOffset = offset + (frame.length as u32);
         connection.routeWant = 0;
         continue;
