@@ -57,7 +57,8 @@ export class EnvoyProcess {
   readonly ended: Promise<Ended>;
   private lastLines: string[] = [];
   private adminAddress: Address | undefined;
-  private readonly killOnExit = () => this.child.kill("SIGKILL");
+  // Not SIGKILL, which a docker client could not pass on.
+  private readonly killOnExit = () => this.child.kill("SIGTERM");
 
   private constructor(
     private readonly child: ChildProcess,
