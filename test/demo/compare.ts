@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import type { RunningProxy } from "../../tools/proxy.js";
 import { parseMetrics } from "../../tools/view/prometheus.js";
 import type { DubboServer } from "../peers/dubbo/server.js";
 import type { ModeName } from "./modes.js";
-import type { RunningProxy } from "./proxy.js";
 import type { Tally } from "./tally.js";
 
 /** Holds what was sent, by method, against what servers got and what the module counted. */

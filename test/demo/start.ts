@@ -5,12 +5,13 @@ import { Argument, Command, CommanderError, InvalidArgumentError } from "command
 import { Exit, UserError } from "../../tools/errors.js";
 import { load } from "../../tools/model/load.js";
 import { describeModule } from "../../tools/model/module.js";
+import { formatAddress } from "../../tools/model/units.js";
 import { defaultModule } from "../../tools/paths.js";
+import { envoyIfAny, type RunningProxy, startProxy } from "../../tools/proxy.js";
 import { startView } from "../../tools/view/live.js";
 import { startServer } from "../peers/dubbo/server.js";
 import { compare } from "./compare.js";
 import { type ModeName, modes, writeYaml } from "./modes.js";
-import { chooseEnvoy, type RunningProxy, startProxy } from "./proxy.js";
 import { Tally } from "./tally.js";
 import { drive, type Lane } from "./workload.js";
 
@@ -51,10 +52,10 @@ async function demo(names: ModeName[], { requests = Number.POSITIVE_INFINITY }: 
   };
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, onSignal);
 
+  const { signal } = stopped;
   const ends: (() => Promise<unknown>)[] = [];
   try {
-    const envoy = await chooseEnvoy(say);
-    if ("missing" in envoy) say(`No Envoy: ${envoy.missing}\nThe module runs in this process instead.`);
+    const envoy = await envoyIfAny({ say, signal });
     const servers = { v1: await startServer({ version: "v1" }), v2: await startServer({ version: "v2" }) };
     ends.push(servers.v1.stop, servers.v2.stop);
 
@@ -65,16 +66,16 @@ async function demo(names: ModeName[], { requests = Number.POSITIVE_INFINITY }: 
     for (const name of names) {
       const file = writeYaml(name, servers.v1.port, servers.v2.port);
       const model = load(file, protocols);
-      const proxy = await startProxy(model, "missing" in envoy ? undefined : envoy, stopped.signal);
+      const proxy = await startProxy(model, { envoy, module: defaultModule, concurrency: 1, signal });
       ends.push(proxy.stop);
       proxies.set(name, proxy);
-      lanes.push(...modes[name].lanes.map((lane) => ({ ...lane, through: name, port: proxy.port })));
-      footer.push(`${name} listens on 127.0.0.1:${proxy.port} as ${relative(process.cwd(), file)} says`);
+      lanes.push(...modes[name].lanes.map((lane) => ({ ...lane, through: name, port: proxy.address.port })));
+      footer.push(`${name} listens on ${formatAddress(proxy.address)} as ${relative(process.cwd(), file)} says`);
       if (proxy.admin) footer.push(`  its Envoy: ${proxy.admin}, its metrics: ${proxy.admin}/stats/prometheus`);
     }
 
     const metrics = async () => (await Promise.all([...proxies.values()].map((proxy) => proxy.metrics()))).join("\n");
-    const where = "missing" in envoy ? "Node, without Envoy" : `Envoy ${envoy.version}`;
+    const where = envoy ? `Envoy ${envoy.version}` : "Node, without Envoy";
     const endless = requests === Number.POSITIVE_INFINITY;
     const view = startView({
       source: metrics,
@@ -85,7 +86,6 @@ async function demo(names: ModeName[], { requests = Number.POSITIVE_INFINITY }: 
     // Nobody can read what goes by faster than this; a given number of requests is to be done soon.
     const pauseMs = endless ? 50 : 0;
     const share = (i: number) => Math.floor((requests + i) / lanes.length);
-    const { signal } = stopped;
     const driven = Promise.all(lanes.map((lane, i) => drive(lane, { calls: share(i), pauseMs, signal }, tally)));
     try {
       await Promise.race([driven, ...[...proxies.values()].map(({ failed }) => failed)]);

@@ -1,17 +1,12 @@
-import { readFileSync } from "node:fs";
-import { dirname, relative, resolve, sep } from "node:path";
+import { relative, resolve, sep } from "node:path";
 import { Command, InvalidArgumentError } from "commander";
 import { loadFor } from "../configuration.js";
-import { bootstrap, bootstrapYaml, STDOUT } from "../envoy/bootstrap.js";
-import { type Envoy, findEnvoy } from "../envoy/find.js";
-import { EnvoyProcess, type LogLine } from "../envoy/process.js";
-import { UserError } from "../errors.js";
-import { ConfigurationError, ModuleError } from "../host/host.js";
-import { startProxy } from "../host/proxy.js";
-import { clusters, moduleConfig } from "../model/module.js";
+import { bootstrapYaml } from "../envoy/bootstrap.js";
+import type { LogLine } from "../envoy/process.js";
 import type { Model } from "../model/schema.js";
 import { formatAddress } from "../model/units.js";
 import { defaultModule } from "../paths.js";
+import { envoyIfAny, startProxy } from "../proxy.js";
 import { startView } from "../view/live.js";
 
 interface Options {
@@ -22,17 +17,6 @@ interface Options {
   accessLog?: string;
   view: boolean;
   json?: true;
-}
-
-/** A proxy that is up, whichever one it is. */
-interface Proxy {
-  title: string;
-  footer: string[];
-  /** In the Prometheus text format. */
-  metrics(): Promise<string>;
-  /** Rejects when it ends by itself. */
-  failed: Promise<never>;
-  stop(): Promise<unknown>;
 }
 
 export function run(): Command {
@@ -85,9 +69,17 @@ async function serve(model: Model, options: Options, signal: AbortSignal): Promi
   const onTerminal = options.view && !options.json && process.stdout.isTTY;
   // Log lines between redrawn figures would be unreadable.
   const log = onTerminal && process.stderr.isTTY ? () => {} : writeLog;
-  const proxy = await start(model, options, signal, log);
+  const envoy = await envoyIfAny({ path: options.envoy, say, signal });
+  signal.throwIfAborted();
+  const { module, accessLog, concurrency } = options;
+  const proxy = await startProxy(model, { envoy, module, accessLog, concurrency, onLog: log, signal });
   try {
-    const { title, footer } = proxy;
+    const title = `${model.service.name}: ${model.protocol}, ${model.mode}, in ${proxy.host}`;
+    const footer = [
+      `clients connect to ${formatAddress(proxy.address)}`,
+      ...(proxy.admin ? [`metrics: ${proxy.admin}/stats/prometheus`] : []),
+      "Ctrl-C ends it",
+    ];
     const view = options.view
       ? startView({ source: () => proxy.metrics(), title, footer, json: options.json ?? false })
       : undefined;
@@ -100,89 +92,6 @@ async function serve(model: Model, options: Options, signal: AbortSignal): Promi
   } finally {
     await proxy.stop();
   }
-}
-
-async function start(
-  model: Model,
-  options: Options,
-  signal: AbortSignal,
-  log: (line: LogLine) => void,
-): Promise<Proxy> {
-  let envoy: Envoy;
-  try {
-    envoy = await findEnvoy({ path: options.envoy, say, signal });
-  } catch (error) {
-    signal.throwIfAborted();
-    if (!(error instanceof UserError && error.code === "E_NO_ENVOY")) throw error;
-    say(`${error.message}:\n${error.options.hint}\nUntil then the module runs in Node, with the same metrics.`);
-    return startInNode(model, options, log);
-  }
-  signal.throwIfAborted();
-  return startEnvoy(envoy, model, options, signal, log);
-}
-
-async function startEnvoy(
-  envoy: Envoy,
-  model: Model,
-  options: Options,
-  signal: AbortSignal,
-  onLog: (line: LogLine) => void,
-): Promise<Proxy> {
-  const module = resolve(options.module);
-  const accessLog = options.accessLog === undefined ? undefined : resolve(options.accessLog);
-  // Why a start failed is told in fewer words than Envoy's.
-  let live = false;
-  const running = await EnvoyProcess.start({
-    envoy,
-    bootstrap: bootstrap(model, { module, accessLog }),
-    files: [module],
-    folders: accessLog === undefined || accessLog === STDOUT ? [] : [dirname(accessLog)],
-    concurrency: options.concurrency,
-    onLog: (line) => live && onLog(line),
-    signal,
-  });
-  live = true;
-  return {
-    title: title(model, `Envoy ${envoy.version}`),
-    footer: footer(formatAddress(await running.listener()), [
-      `metrics: http://${formatAddress(running.admin)}/stats/prometheus`,
-    ]),
-    // The view asks every second: Envoy's own thousand figures would cost more than they tell.
-    metrics: () => running.prometheus("meltemi_"),
-    failed: running.ended.then((how) => Promise.reject(running.whyEnded(how))),
-    stop: () => running.stop(),
-  };
-}
-
-/** The same module behind a TCP proxy in this process: for a first look on machines without Envoy. */
-async function startInNode(model: Model, options: Options, onLog: (line: LogLine) => void): Promise<Proxy> {
-  try {
-    const proxy = await startProxy({
-      wasm: readFileSync(options.module),
-      config: moduleConfig(model),
-      bind: model.service.bind,
-      clusters: clusters(model),
-      log: ({ level, message }) => onLog({ level, text: message, module: true }),
-    });
-    return {
-      title: title(model, "Node, without Envoy"),
-      footer: footer(formatAddress(proxy), []),
-      metrics: async () => proxy.metrics(),
-      failed: new Promise<never>(() => {}),
-      stop: () => proxy.close(),
-    };
-  } catch (error) {
-    if (!(error instanceof ModuleError || error instanceof ConfigurationError)) throw error;
-    throw new UserError("E_MODULE", `the module refuses: ${error.message}`, { cause: error });
-  }
-}
-
-function title({ service, protocol, mode }: Model, host: string): string {
-  return `${service.name}: ${protocol}, ${mode}, in ${host}`;
-}
-
-function footer(address: string, more: string[]): string[] {
-  return [`clients connect to ${address}`, ...more, "Ctrl-C ends it"];
 }
 
 function writeLog({ level, text, module }: LogLine): void {

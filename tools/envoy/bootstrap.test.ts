@@ -102,7 +102,7 @@ it("is the same object as its commented YAML, for equal models the same text", (
   expect(bootstrapYaml(route(), options, "one\ntwo")).toBe(text);
   expect(text.startsWith("# one\n# two\n\n# Metrics")).toBe(true);
   // Every comment found its key.
-  expect(text.match(/^ *# /gm)).toHaveLength(2 + 12);
+  expect(text.match(/^ *# /gm)).toHaveLength(2 + 13);
 });
 
 const samples: [string, () => string][] = [

