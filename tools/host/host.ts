@@ -317,9 +317,7 @@ export class Host {
         const [from, size] = [start >>> 0, length >>> 0];
         // Envoy runs into undefined behaviour here.
         if (from > bytes.length) return Result.BadArgument;
-        const part = bytes.subarray(from, from + size);
-        // As in Envoy, nothing at all is written when there is nothing to give.
-        return part.length ? this.give(part, bytesAt, sizeAt) : Result.Ok;
+        return this.give(bytes.subarray(from, from + size), bytesAt, sizeAt);
       },
       proxy_get_buffer_status: (type: number, lengthAt: number, flagsAt: number) => {
         if (type >>> 0 > BufferType.Max) return Result.BadArgument;

@@ -10,7 +10,7 @@ export interface Histogram {
   count: number;
   /** Exact; Envoy's own is made of the middles of its bins and a little off. */
   sum: number;
-  /** Samples at or below each of `histogramBounds`; cumulative. */
+  /** Samples at or below each of `histogramBounds`, as Envoy counts them; cumulative. */
   buckets: number[];
 }
 
@@ -57,10 +57,11 @@ export class Metrics {
     else if ((id & 3) === MetricType.Gauge) this.gauges.set(name, number);
     else {
       const histogram = this.histograms.get(name) as Histogram;
+      const counted = floor(number);
       histogram.count++;
       histogram.sum += number;
       histogramBounds.forEach((bound, i) => {
-        if (number <= bound) histogram.buckets[i] = (histogram.buckets[i] as number) + 1;
+        if (counted <= bound) histogram.buckets[i] = (histogram.buckets[i] as number) + 1;
       });
     }
     return Result.Ok;
@@ -90,6 +91,12 @@ export class Metrics {
       })
     );
   }
+}
+
+/** The lower bound of Envoy's bin for a sample: its first two digits. So 259 counts as at most 250. */
+function floor(value: number): number {
+  const scale = 10 ** Math.max(0, Math.floor(Math.log10(value)) - 1);
+  return Math.floor(value / scale) * scale;
 }
 
 function plain(name: string, labels: string[], value: number): string[] {

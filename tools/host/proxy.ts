@@ -57,6 +57,11 @@ export async function startProxy(options: ProxyOptions): Promise<RunningProxy> {
 
   function serve(client: Socket): void {
     let upstream: Socket | undefined;
+    let ends = 0;
+    // Both sides have ended: for Envoy it is the second one that closes.
+    const ended = (end: boolean, peer: number) => {
+      if (end && ++ends === 2) connection.end(peer);
+    };
     const connection = root.connect({
       started: (self) => {
         const endpoint = endpointOf(self);
@@ -68,11 +73,17 @@ export async function startProxy(options: ProxyOptions): Promise<RunningProxy> {
         server.on("end", () => guarded(server, () => void self.upstream(Buffer.alloc(0), true)));
         server.on("close", () => guarded(server, () => self.end(Peer.Local)));
       },
-      toServer: (bytes, end) => pass(client, upstream as Socket, bytes, end),
-      toClient: (bytes, end) => pass(upstream as Socket, client, bytes, end),
+      toServer: (bytes, end) => {
+        pass(client, upstream as Socket, bytes, end);
+        ended(end, Peer.Remote);
+      },
+      toClient: (bytes, end) => {
+        pass(upstream as Socket, client, bytes, end);
+        ended(end, Peer.Local);
+      },
       closed: () => {
         client.destroySoon();
-        upstream?.destroy();
+        upstream?.destroySoon();
       },
     });
     client.on("data", (bytes) => guarded(client, () => void connection.downstream(bytes)));
