@@ -171,8 +171,10 @@ export class Dubbo extends Codec {
     while (!look && Hessian2.more) {
       look = Hessian2.string(key);
       if (look) return look;
+      const fragmented = Hessian2.fragmented;
       look = Hessian2.string(value);
       if (look) return look;
+      if (fragmented || Hessian2.fragmented) frame.metadataDropped = true;
       if (key.ptr && value.ptr && !frame.find(key.ptr, key.size).ptr) {
         frame.add(key, value);
         if (key.is(TIMEOUT.ptr, TIMEOUT.size)) frame.deadline = milliseconds(value);
