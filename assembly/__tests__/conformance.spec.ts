@@ -1,0 +1,478 @@
+import { Bad, badText, Codec, Look, READY, Reason } from "../codec/codec";
+import { Frame, Kind, Side, Status } from "../codec/frame";
+import { codecIndex, codecs } from "../codec/registry";
+import { Sink } from "../wire/sink";
+import { digest, render, Sample, samples, Wire, wires } from "./samples";
+import { Counting, chunksOf, glue, same, Tape } from "./tape";
+import { Guarded, hexOf, Random } from "./util";
+
+const frame = Frame.make();
+/** Of the last decode(): all that was read, as a number. */
+let trace: u64 = 0;
+
+/** Reads head and metadata into `frame` in two different surroundings: bytes outside of the input must not matter. */
+function decode(codec: Codec, side: Side, input: Guarded, metadata: bool): Look {
+  input.guard(0xff);
+  const first = decodeOnce(codec, side, input, metadata);
+  const firstTrace = trace;
+  input.guard(0x30);
+  const second = decodeOnce(codec, side, input, metadata);
+  if (first != second || firstTrace != trace) expect(hexOf(input.ptr, input.size)).toBe("read, and nothing around it");
+  return second;
+}
+
+function decodeOnce(codec: Codec, side: Side, input: Guarded, metadata: bool): Look {
+  frame.side = side;
+  frame.reset();
+  let look = codec.head(input.ptr, input.size, frame);
+  if (look == READY && metadata) look = codec.metadata(input.ptr, input.size, frame);
+  trace = look == READY ? digest(frame) : look;
+  return look;
+}
+
+/** The same for people. */
+function decodeText(codec: Codec, side: Side, input: Guarded): string {
+  const look = decode(codec, side, input, true);
+  return look == READY ? render(frame) : look < 0 ? "bad " + badText(-look as Bad) : "needs " + look.toString();
+}
+
+function prefix(input: Guarded, size: u32): Guarded {
+  return Guarded.copy(input.ptr, size);
+}
+
+/** The fewest bytes with which head() (and metadata()) is ready. */
+function readyAt(codec: Codec, sample: Sample, whole: Guarded, metadata: bool): u32 {
+  for (let n = codec.min; n < whole.size; n++) {
+    const part = prefix(whole, n);
+    const look = decode(codec, sample.side, part, metadata);
+    part.free();
+    if (look == READY) return n;
+  }
+  return whole.size;
+}
+
+/** Every call, named after the protocol and the frame where it fails. */
+function each(protocol: string, run: (codec: Codec, sample: Sample, input: Guarded) => void): void {
+  const codec = codecs[codecIndex(protocol)];
+  for (let i = 0; i < samples.length; i++) {
+    if (samples[i].protocol != protocol) continue;
+    const input = Guarded.hex(samples[i].hex);
+    run(codec, samples[i], input);
+    input.free();
+  }
+}
+
+/** The protocol that the suite is running for: closures capture nothing. */
+let wire: Wire = wires[0];
+let running = 0;
+
+for (let i = 0; i < wires.length; i++) {
+  describe(wires[i].protocol, () => {
+    // The tests of each describe() run later, in the same order.
+    beforeAll(() => {
+      wire = wires[running++];
+    });
+    it("is in the registry and has samples of what it is for", hasSamples);
+    it("reads whole frames", readsWhole);
+    it("asks for what it needs of each beginning, and is ready as soon as it can be", readsBeginnings);
+    it("never reads behind the frame", readsNothingBehind);
+    it("is cut out of a stream, however the stream arrives", cutsAnywhere);
+    it("is cut out of many frames in a row", cutsMany);
+    it("passes bodies longer than what arrives at a time", passesBodies);
+    it("says nothing of the end of a frame that does not come", waitsForTheEnd);
+    it("refuses impossible lengths", refusesLengths);
+    it("survives every single wrong byte", survivesFlips);
+    it("survives thousands of mutations", survivesMutations);
+    it("refuses a wrong magic at once", refusesMagic);
+    it("changes an id and nothing else", changesIds);
+    it("writes errors that it reads as such", writesErrors);
+    it("writes heartbeats that it reads as such", writesHeartbeats);
+    it("goes without metadata that are too far behind", dropsMetadata);
+    it("refuses heads that are too long", refusesLongHeads);
+    it("looks at a head that trickles in a logarithmic number of times", looksRarely);
+    it("takes no memory for each frame", takesNoMemory);
+  });
+}
+
+function hasSamples(): void {
+  expect(codecIndex(wire.protocol)).toBeGreaterThanOrEqual(0);
+  let requests = 0;
+  let replies = 0;
+  for (let i = 0; i < samples.length; i++) {
+    if (samples[i].protocol != wire.protocol) continue;
+    if (samples[i].expected.startsWith("request ")) requests++;
+    if (samples[i].expected.startsWith("response ")) replies++;
+  }
+  expect(requests).toBeGreaterThan(1);
+  expect(replies).toBeGreaterThan(1);
+}
+
+function readsWhole(): void {
+  each(wire.protocol, (codec, sample, input) => {
+    same(decodeText(codec, sample.side, input), sample.expected, sample.name);
+  });
+}
+
+function readsBeginnings(): void {
+  each(wire.protocol, (codec, sample, input) => {
+    for (let metadata = 0; metadata < 2; metadata++) {
+      decode(codec, sample.side, input, metadata != 0);
+      const whole = trace;
+      const ready = readyAt(codec, sample, input, metadata != 0);
+      for (let n = codec.min; n < input.size; n++) {
+        const part = prefix(input, n);
+        const look = decode(codec, sample.side, part, metadata != 0);
+        const right = n < ready ? look > (n as Look) && look <= (ready as Look) : look == READY && trace == whole;
+        if (!right || frame.length != (input.size as u64)) {
+          same(`${look}, length ${frame.length}`, `ready with ${ready}`, `${sample.name}, the first ${n}`);
+        }
+        part.free();
+      }
+    }
+  });
+}
+
+function readsNothingBehind(): void {
+  each(wire.protocol, (codec, sample, input) => {
+    const longer = glue(input, 2);
+    same(decodeText(codec, sample.side, longer), sample.expected, sample.name);
+    memory.fill(longer.ptr + input.size, 0x5a, input.size);
+    same(decodeText(codec, sample.side, longer), sample.expected, sample.name);
+    longer.free();
+  });
+}
+
+/** What a tape must say of `count` such frames in a row. */
+function expected(sample: Sample, size: u32, count: u32): string {
+  let text = "";
+  for (let i: u32 = 0; i < count; i++) text += `@${i * size} ${sample.expected}\nend\n`;
+  return text;
+}
+
+function cutsAnywhere(): void {
+  each(wire.protocol, (codec, sample, input) => {
+    const glued = glue(input, 2);
+    const tape = new Tape(codec, sample.side);
+    tape.feed(glued.ptr, glued.size);
+    same(tape.text, expected(sample, input.size, 2), sample.name + ", at once");
+    const want = tape.trace;
+    tape.quiet = true;
+    for (let at: u32 = 1; at < glued.size; at++) {
+      tape.restart();
+      tape.feed(glued.ptr, at);
+      tape.feed(glued.ptr + at, glued.size - at);
+      if (tape.trace != want) same("something else", sample.expected, `${sample.name}, cut at ${at}`);
+    }
+    for (let size: u32 = 1; size <= 33; size++) {
+      tape.restart();
+      chunksOf(glued, size, tape);
+      if (tape.trace != want) same("something else", sample.expected, `${sample.name}, ${size} bytes at a time`);
+    }
+    same(tape.held, 0, "nothing is held between two frames");
+    tape.free();
+    glued.free();
+  });
+}
+
+function cutsMany(): void {
+  each(wire.protocol, (codec, sample, input) => {
+    const count: u32 = 3 + 20_000 / input.size;
+    const glued = glue(input, count);
+    const tape = new Tape(codec, sample.side);
+    tape.quiet = true;
+    for (let i: u32 = 0; i < count; i++) tape.feed(input.ptr, input.size);
+    const want = tape.trace;
+    same(tape.ends, count, sample.name);
+    const sizes: StaticArray<u32> = [4095, 4096, 4097, 5003, 16_384, glued.size];
+    for (let i = 0; i < sizes.length; i++) {
+      tape.restart();
+      chunksOf(glued, sizes[i], tape);
+      same(tape.trace == want, true, `${sample.name}, ${sizes[i]} bytes at a time`);
+    }
+    tape.free();
+    glued.free();
+  });
+}
+
+/** Makes the frame longer by a body of that many zeros. */
+function lengthened(input: Guarded, by: u32): Guarded {
+  const longer = new Guarded(input.size + by);
+  memory.fill(longer.ptr, 0, longer.size);
+  memory.copy(longer.ptr, input.ptr, input.size);
+  const field = longer.ptr + wire.lengthAt;
+  store<u32>(field, bswap<u32>(bswap<u32>(load<u32>(field)) + by));
+  return longer;
+}
+
+function passesBodies(): void {
+  each(wire.protocol, (codec, sample, input) => {
+    const long = lengthened(input, 70_000);
+    const short = lengthened(input, 0);
+    const both = new Guarded(long.size + short.size);
+    memory.copy(both.ptr, long.ptr, long.size);
+    memory.copy(both.ptr + long.size, short.ptr, short.size);
+    const tape = new Tape(codec, sample.side);
+    tape.wantsMetadata = false;
+    tape.feed(both.ptr, both.size);
+    const want = tape.text;
+    same(want.split("end\n").length, 3, sample.name);
+    same(tape.bytesRead < 20_000, true, sample.name);
+    const sizes: StaticArray<u32> = [100, 1000, 4096, 65_536, long.size - 1, long.size, long.size + 1];
+    for (let i = 0; i < sizes.length; i++) {
+      tape.restart();
+      chunksOf(both, sizes[i], tape);
+      same(tape.text, want, `${sample.name}, ${sizes[i]} bytes at a time`);
+    }
+    tape.free();
+    both.free();
+    short.free();
+    long.free();
+  });
+}
+
+function waitsForTheEnd(): void {
+  each(wire.protocol, (codec, sample, input) => {
+    for (let n: u32 = 0; n < input.size; n++) {
+      const tape = new Tape(codec, sample.side);
+      tape.feed(input.ptr, n);
+      if (tape.bad || tape.ends) same(tape.text, "no end", `${sample.name}, the first ${n}`);
+      tape.free();
+    }
+  });
+}
+
+function withLength(input: Guarded, length: u32): Guarded {
+  const other = Guarded.copy(input.ptr, input.size);
+  store<u32>(other.ptr + wire.lengthAt, bswap<u32>(length));
+  return other;
+}
+
+function refusesLengths(): void {
+  each(wire.protocol, (codec, sample, input) => {
+    const tape = new Tape(codec, sample.side);
+    tape.frameLimit = 1 << 20;
+    for (let length: u32 = 0; length < wire.leastLength; length++) {
+      const other = withLength(input, length);
+      tape.restart();
+      tape.feed(other.ptr, other.size);
+      same(tape.text, "bad length @0\n", `${sample.name}, length ${length}`);
+      other.free();
+    }
+    const tooLong: StaticArray<u32> = [(1 << 20) + 1, 1 << 30, i32.MAX_VALUE, 0x80000000, 0xfffffff0, u32.MAX_VALUE];
+    for (let i = 0; i < tooLong.length; i++) {
+      const other = withLength(input, tooLong[i]);
+      tape.restart();
+      tape.feed(other.ptr, other.size);
+      // Too long for the limit, or for what the field may hold at all.
+      const refused = tape.text == "bad too_large @0\n" || tape.text == "bad length @0\n";
+      same(refused, true, `${sample.name}, length ${tooLong[i]}`);
+      other.free();
+    }
+    // One byte below what the sample has, down to none: whatever it is now, it is no trap and nothing behind it is read.
+    for (let length = wire.leastLength; length < input.size; length++) {
+      const other = withLength(input, length);
+      decode(codec, sample.side, other, true);
+      other.free();
+    }
+    tape.free();
+  });
+}
+
+function survivesFlips(): void {
+  each(wire.protocol, (codec, sample, input) => {
+    for (let at: u32 = 0; at < input.size; at++) {
+      const good = load<u8>(input.ptr + at) as u32;
+      for (let bit = 0; bit < 8; bit++) {
+        store<u8>(input.ptr + at, (good ^ (1 << bit)) as u8);
+        decode(codec, sample.side, input, true);
+      }
+      store<u8>(input.ptr + at, ~good as u8);
+      decode(codec, sample.side, input, true);
+      store<u8>(input.ptr + at, good as u8);
+    }
+    same(decodeText(codec, sample.side, input), sample.expected, sample.name);
+  });
+}
+
+function survivesMutations(): void {
+  each(wire.protocol, (codec, sample, input) => {
+    const random = new Random(4711 + input.size);
+    const tape = new Tape(codec, sample.side);
+    const pieces = new Tape(codec, sample.side);
+    for (let round = 0; round < 200; round++) {
+      const other = glue(input, 2);
+      for (let changes = 1 + random.below(6); changes > 0; changes--) {
+        const at = random.below(other.size);
+        const value = random.below(3) ? random.below(256) : random.below(2) * 255;
+        store<u8>(other.ptr + at, value as u8);
+      }
+      const part = prefix(other, codec.min + random.below(other.size - codec.min));
+      const look = decode(codec, sample.side, part, true);
+      if (look > 0 && (look <= (part.size as Look) || (look as u64) > frame.length)) {
+        same(look, 0, sample.name + ": needs more, and not more than there is");
+      }
+      // However the bytes are cut, the scanner says the same of them. Only the last head may not have been looked at yet.
+      tape.restart();
+      tape.feed(other.ptr, other.size);
+      pieces.restart();
+      chunksOf(other, 1 + random.below(40), pieces);
+      const missing = tape.text.startsWith(pieces.text) ? tape.text.substring(pieces.text.length) : "all\nof it\n";
+      if (missing.indexOf("\n") != missing.length - 1) same(pieces.text, tape.text, sample.name);
+      part.free();
+      other.free();
+    }
+    pieces.free();
+    tape.free();
+  });
+}
+
+function refusesMagic(): void {
+  each(wire.protocol, (codec, sample, input) => {
+    for (let at: u32 = 0; at < wire.magicBytes; at++) {
+      const part = prefix(input, codec.min);
+      store<u8>(part.ptr + at, load<u8>(part.ptr + at) ^ 0x20);
+      same(decodeText(codec, sample.side, part), "bad magic", sample.name);
+      part.free();
+    }
+  });
+}
+
+function changesIds(): void {
+  each(wire.protocol, (codec, sample, input) => {
+    const before = hexOf(input.ptr, input.size);
+    const text = decodeText(codec, sample.side, input);
+    const id = frame.id;
+    const mask: u64 = wire.idBits == 64 ? u64.MAX_VALUE : ((1 as u64) << wire.idBits) - 1;
+    const ids: StaticArray<u64> = [0, 1, 0x0123456789abcdef, u64.MAX_VALUE];
+    for (let i = 0; i < ids.length; i++) {
+      codec.setId(input.ptr, ids[i]);
+      const changed = decodeText(codec, sample.side, input);
+      same(changed, text.replace(" " + id.toString() + " ", ` ${ids[i] & mask} `), sample.name);
+    }
+    codec.setId(input.ptr, id);
+    same(hexOf(input.ptr, input.size), before, sample.name);
+  });
+}
+
+function writesErrors(): void {
+  each(wire.protocol, (codec, sample, input) => {
+    if (!sample.expected.startsWith("request ")) return;
+    const messages: string[] = ["", "no such service", "é漢🍵 \0", "x".repeat(5000)];
+    for (let i = 0; i < messages.length; i++) {
+      const message = Guarded.text(messages[i]);
+      for (let reason = Reason.NoRoute; reason <= Reason.Internal; reason++) {
+        const sink = new Sink();
+        sink.u8(0x77);
+        decodeOnce(codec, sample.side, input, true);
+        const id = frame.id;
+        codec.error(frame, reason, message.ptr, message.size, sink);
+        same(load<u8>(sink.ptr), 0x77, "what stood there before stays");
+        const reply = Guarded.copy(sink.ptr + 1, sink.size - 1);
+        same(decode(codec, Side.Server, reply, true), READY, sample.name);
+        same(frame.kind, Kind.Response, sample.name);
+        same(frame.id, id, sample.name);
+        same(frame.status != Status.Ok, true, sample.name);
+        same(frame.length, reply.size, sample.name);
+        same(render(frame).includes(" ok/"), false, sample.name);
+        const whole = reply.size;
+        reply.free();
+
+        // Where there is no room, nothing is written past the limit, and the sink says so.
+        for (let limit: u32 = 0; limit < whole && limit < 64; limit++) {
+          const small = new Sink(limit);
+          decodeOnce(codec, sample.side, input, true);
+          codec.error(frame, reason, message.ptr, message.size, small);
+          same(small.full, true, sample.name);
+          same(small.size <= limit, true, sample.name);
+        }
+      }
+      message.free();
+    }
+  });
+}
+
+function writesHeartbeats(): void {
+  const codec = codecs[codecIndex(wire.protocol)];
+  const sink = new Sink();
+  const id: u64 = wire.idBits == 64 ? 0xfedcba9876543210 : 0x76543210;
+  expect(codec.heartbeat(id, sink)).toBe(wire.heartbeats);
+  if (!wire.heartbeats) {
+    expect(sink.size).toBe(0);
+    frame.reset();
+    expect(codec.heartbeatReply(frame, sink)).toBe(false);
+    expect(sink.size).toBe(0);
+    return;
+  }
+  const asked = Guarded.copy(sink.ptr, sink.size);
+  expect(decode(codec, Side.Client, asked, true)).toBe(READY);
+  expect(frame.kind).toBe(Kind.Heartbeat);
+  expect(frame.id).toBe(id);
+  expect(frame.length).toBe(asked.size);
+  sink.clear();
+  expect(codec.heartbeatReply(frame, sink)).toBe(true);
+  const answer = Guarded.copy(sink.ptr, sink.size);
+  expect(decode(codec, Side.Server, answer, true)).toBe(READY);
+  expect(frame.kind).toBe(Kind.HeartbeatReply);
+  expect(frame.id).toBe(id);
+  expect(frame.length).toBe(answer.size);
+}
+
+function dropsMetadata(): void {
+  each(wire.protocol, (codec, sample, input) => {
+    const head = readyAt(codec, sample, input, false);
+    const metadata = readyAt(codec, sample, input, true);
+    // Less than one window, so that whether the bytes happen to be there must not matter.
+    if (metadata <= head || head < 64) return;
+    const want = Tape.once(codec, sample.side, input, head);
+    same(want.includes(" dropped\n"), true, sample.name);
+    same(want.endsWith("end\n"), true, sample.name);
+    for (let size: u32 = 1; size < 80; size += 13) {
+      const tape = new Tape(codec, sample.side);
+      tape.headLimit = head;
+      chunksOf(input, size, tape);
+      same(tape.text, want, `${sample.name}, ${size} bytes at a time`);
+      tape.free();
+    }
+  });
+}
+
+function refusesLongHeads(): void {
+  each(wire.protocol, (codec, sample, input) => {
+    const head = readyAt(codec, sample, input, false);
+    if (head <= codec.min + 8) return;
+    const limit = head - 1;
+    const want = "bad head_too_large @0\n";
+    same(Tape.once(codec, sample.side, input, limit), want, sample.name);
+    for (let size: u32 = 1; size < 80; size += 13) {
+      const tape = new Tape(codec, sample.side);
+      tape.headLimit = limit;
+      chunksOf(input, size, tape);
+      same(tape.text, want, `${sample.name}, ${size} bytes at a time`);
+      same(tape.heldMost <= limit, true, sample.name);
+      tape.free();
+    }
+  });
+}
+
+function looksRarely(): void {
+  each(wire.protocol, (codec, sample, input) => {
+    const counting = new Counting(codec);
+    const tape = new Tape(counting, sample.side);
+    chunksOf(input, 1, tape);
+    same(tape.text, expected(sample, input.size, 1), sample.name);
+    // From min on twice as many bytes each time, and once more at the end.
+    let most: u32 = 3;
+    for (let n = codec.min; n < input.size; n <<= 1) most++;
+    same(counting.looks <= most, true, sample.name);
+    tape.free();
+  });
+}
+
+function takesNoMemory(): void {
+  each(wire.protocol, (codec, sample, input) => {
+    decodeOnce(codec, sample.side, input, true);
+    const pages = memory.size();
+    for (let i = 0; i < 2000; i++) decodeOnce(codec, sample.side, input, true);
+    same(memory.size(), pages, sample.name);
+  });
+}
