@@ -92,6 +92,7 @@ process.stdout.write(
   [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}"` +
       ` font-family="ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', monospace" font-size="${size}">`,
+    "<title>What meltemi shows in a terminal</title>",
     `<rect width="${width}" height="${height}" rx="10" fill="${theme.background}"/>`,
     ...lines.map((line, i) => line.map((piece) => draw(piece, i)).join("")).filter((line) => line !== ""),
     "</svg>\n",
