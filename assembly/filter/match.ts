@@ -80,8 +80,8 @@ export class Range extends Matcher {
       if (digit > 9) return false;
       digits = digits * 10 + digit;
     }
-    if (digits > (i64.MAX_VALUE as u64)) return false;
-    const number = negative ? -(digits as i64) : (digits as i64);
+    if (digits > (i64.MAX_VALUE as u64) + (negative as u64)) return false;
+    const number = (negative ? 0 - digits : digits) as i64;
     return number >= this.least && number <= this.most;
   }
 }
