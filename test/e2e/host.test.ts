@@ -115,14 +115,13 @@ interface Echo {
   end(): void;
 }
 
-/** Sends everything back, and ends when it is told to or when its client does. */
+/** Sends everything back. It ends when it is told to: never so soon that its last bytes and the end are one read. */
 async function echo(): Promise<Echo> {
   const sockets: Socket[] = [];
   const server = createServer({ allowHalfOpen: true }, (socket) => {
     sockets.push(socket);
     socket.on("error", () => {});
     socket.on("data", (bytes) => socket.write(bytes));
-    socket.on("end", () => socket.end());
   });
   await once(server.listen(0, "127.0.0.1"), "listening");
   onTestFinished(() => {
@@ -216,6 +215,8 @@ async function drive({ port, log, metrics }: Proxy, server: Echo) {
   await patient.has("{ate [cdefgh>}{kl>}");
   await logged("tick", 2);
   patient.socket.end();
+  await logged("down 0 1", 1);
+  server.end();
   await patient.deleted();
 
   const refused = await open();
@@ -224,11 +225,12 @@ async function drive({ port, log, metrics }: Proxy, server: Echo) {
   refused.socket.destroy();
   await refused.deleted();
 
-  // What is sent and the end of it are far enough apart to be two reads.
   const served = await open();
   served.socket.write("client");
   await logged("down 6 0", 1);
   served.socket.end();
+  await served.has("{lient}");
+  server.end();
   await served.deleted();
 
   const left = await open();
