@@ -57,6 +57,8 @@ const TIMEOUT = Slice.of("timeout");
 @final
 export class Dubbo extends Codec {
   private version: Slice = Slice.make();
+  /** Of the request whose head was read last: where its parameter types begin. */
+  private behindNames: usize = 0;
   private skipped: Slice = Slice.make();
   private key: Slice = Slice.make();
   private value: Slice = Slice.make();
@@ -89,12 +91,35 @@ export class Dubbo extends Codec {
     if (!(flags & FLAG_REQUEST)) return this.response(p, n, frame, flags);
     frame.kind = flags & FLAG_TWO_WAY ? Kind.Request : Kind.OneWay;
     if ((flags & SERIALIZATION) != HESSIAN2) return READY;
-    Hessian2.start(p, n, length);
+    return this.names(p + HEADER, p + min<u32>(n, length), frame) ? READY : this.anyNames(p, n, frame);
+  }
+
+  /** The strings that a request body starts with, where all are short and ASCII: nearly always. */
+  @inline
+  private names(at: usize, end: usize, frame: Frame): bool {
+    let text = Hessian2.shortString(at, end);
+    if (!text) return false;
+    text = Hessian2.shortString(behind(text), end);
+    if (!text) return false;
+    frame.service.unpack(text);
+    text = Hessian2.shortString(behind(text), end);
+    if (!text) return false;
+    this.version.unpack(text);
+    text = Hessian2.shortString(behind(text), end);
+    frame.method.unpack(text);
+    this.behindNames = behind(text);
+    return text != 0;
+  }
+
+  /** The same for strings of any kind, and the number of bytes that are missing. */
+  private anyNames(p: usize, n: u32, frame: Frame): Look {
+    Hessian2.start(p, n, frame.length as u32);
     Hessian2.at = p + HEADER;
     let look = this.text(this.skipped);
     if (!look) look = this.text(frame.service);
     if (!look) look = this.text(this.version);
     if (!look) look = this.text(frame.method);
+    this.behindNames = Hessian2.at;
     return look;
   }
 
@@ -150,7 +175,8 @@ export class Dubbo extends Codec {
   metadata(p: usize, n: u32, frame: Frame): Look {
     const asks = frame.kind == Kind.Request || frame.kind == Kind.OneWay;
     if (!asks || ((frame.token as u32) & SERIALIZATION) != HESSIAN2) return READY;
-    // head() was READY on these bytes, so Hessian2 stands behind the method.
+    Hessian2.start(p, n, frame.length as u32);
+    Hessian2.at = this.behindNames;
     frame.add(INTERFACE, frame.service);
     if (this.version.ptr) frame.add(VERSION, this.version);
     const types = this.skipped;
@@ -220,6 +246,11 @@ export class Dubbo extends Codec {
     sink.u8(0x4e);
     return true;
   }
+}
+
+/** The address behind a packed slice. */
+function behind(packed: u64): usize {
+  return ((packed as u32) + ((packed >> 32) as u32)) as usize;
 }
 
 function header(sink: Sink, flags: u32, status: u32, id: u64, body: u32): void {

@@ -124,21 +124,26 @@ export class Hessian2 {
   static string(slice: Slice): i32 {
     Hessian2.wasString = true;
     Hessian2.fragmented = false;
-    // What nearly every name is, a short string of ASCII that is all here, costs a fraction of the general way.
-    const at = Hessian2.at;
-    const end = Hessian2.end;
-    if (end - at >= 2) {
-      const tag = load<u8>(at) as u32;
-      const short = tag < 0x20;
-      const size = short ? tag : ((tag & 3) << 8) | (load<u8>(at, 1) as u32);
-      const text: usize = at + (short ? 1 : 2);
-      if ((short || (tag & 0xfc) == 0x30) && end - text >= size && Hessian2.isAscii(text, size, end)) {
-        slice.set(text, size);
-        Hessian2.at = text + size;
-        return 0;
-      }
-    }
-    return Hessian2.anyString(slice);
+    const short = Hessian2.shortString(Hessian2.at, Hessian2.end);
+    if (!short) return Hessian2.anyString(slice);
+    slice.unpack(short);
+    Hessian2.at = slice.end;
+    return 0;
+  }
+
+  /**
+   * What nearly every name is, a string of at most 1023 characters, all ASCII and all here: its slice, packed, or 0
+   * where there is anything else. Needs no start(), keeps no state, and costs a fraction of the general way.
+   */
+  @inline
+  static shortString(at: usize, end: usize): u64 {
+    if (end - at < 2) return 0;
+    const tag = load<u8>(at) as u32;
+    const tiny = tag < 0x20;
+    const size = tiny ? tag : ((tag & 3) << 8) | (load<u8>(at, 1) as u32);
+    const text: usize = at + (tiny ? 1 : 2);
+    const known = (tiny || (tag & 0xfc) == 0x30) && end - text >= size && Hessian2.isAscii(text, size, end);
+    return known ? Slice.pack(text, size) : 0;
   }
 
   private static anyString(slice: Slice): i32 {

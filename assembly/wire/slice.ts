@@ -34,6 +34,23 @@ export class Slice {
     return slice;
   }
 
+  /** A slice in one number, for functions that answer one without memory to put it in. */
+  @inline
+  static pack(ptr: usize, size: u32): u64 {
+    return (ptr as u64) | ((size as u64) << 32);
+  }
+
+  @inline
+  unpack(packed: u64): void {
+    store<u64>(changetype<usize>(this), packed);
+  }
+
+  /** The address behind the last byte. */
+  @inline
+  get end(): usize {
+    return this.ptr + this.size;
+  }
+
   /** Points to the same bytes as another. */
   @inline
   point(to: Slice): void {
