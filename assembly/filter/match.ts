@@ -1,4 +1,5 @@
 import { Frame } from "../codec/frame";
+import { Bytes } from "../wire/bytes";
 import { Regex } from "../wire/regex";
 import { Slice } from "../wire/slice";
 
@@ -26,7 +27,7 @@ export class Prefix extends Matcher {
 
   matches(value: Slice): bool {
     const size = this.text.byteLength as u32;
-    return value.ptr != 0 && value.size >= size && memory.compare(value.ptr, changetype<usize>(this.text), size) == 0;
+    return value.ptr != 0 && value.size >= size && Bytes.equal(value.ptr, changetype<usize>(this.text), size);
   }
 }
 
@@ -39,7 +40,7 @@ export class Suffix extends Matcher {
   matches(value: Slice): bool {
     const size = this.text.byteLength as u32;
     if (value.ptr == 0 || value.size < size) return false;
-    return memory.compare(value.ptr + value.size - size, changetype<usize>(this.text), size) == 0;
+    return Bytes.equal(value.ptr + value.size - size, changetype<usize>(this.text), size);
   }
 }
 

@@ -2,6 +2,7 @@ import { Frame } from "../codec/frame";
 import { codecs } from "../codec/registry";
 import { MetricKind, Metrics } from "../host/metrics";
 import { Entry, Table } from "../memory/table";
+import { Bytes } from "../wire/bytes";
 import { Hash } from "../wire/hash";
 import { Sink } from "../wire/sink";
 import { Slice } from "../wire/slice";
@@ -70,7 +71,7 @@ export class Series extends Entry {
     while (at) {
       const outcome = changetype<Outcome>(at);
       // A codec's names are static, so the address alone tells most of the time.
-      if (outcome.textSize == size && (outcome.text == text || memory.compare(outcome.text, text, size) == 0)) {
+      if (outcome.textSize == size && (outcome.text == text || Bytes.equal(outcome.text, text, size))) {
         return outcome;
       }
       at = outcome.next;
@@ -177,8 +178,8 @@ export class Series extends Entry {
       if (
         series.serviceSize == serviceSize &&
         series.methodSize == methodSize &&
-        memory.compare(series.service, service, serviceSize) == 0 &&
-        memory.compare(series.method, method, methodSize) == 0
+        Bytes.equal(series.service, service, serviceSize) &&
+        Bytes.equal(series.method, method, methodSize)
       ) {
         return at;
       }

@@ -1,4 +1,5 @@
 import { Entry, Table } from "../memory/table";
+import { Bytes } from "../wire/bytes";
 import { Hash } from "../wire/hash";
 import { Sink } from "../wire/sink";
 import { proxy_define_metric, proxy_increment_metric, proxy_record_metric } from "./imports";
@@ -32,7 +33,7 @@ export class Metrics {
     let at = metrics.find(kind, hash);
     while (at) {
       const metric = changetype<Metric>(at);
-      if (metric.nameSize == name.size && memory.compare(metric.name, name.ptr, name.size) == 0) return metric.id;
+      if (metric.nameSize == name.size && Bytes.equal(metric.name, name.ptr, name.size)) return metric.id;
       at = metrics.nextSame(at);
     }
     const metric = changetype<Metric>(metrics.add(kind, hash));

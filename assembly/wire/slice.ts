@@ -1,3 +1,5 @@
+import { Bytes } from "./bytes";
+
 /** Bytes that stand somewhere in memory: an address and a length. Owns nothing. */
 @unmanaged
 @final
@@ -60,7 +62,7 @@ export class Slice {
 
   @inline
   is(ptr: usize, size: u32): bool {
-    return this.size == size && memory.compare(this.ptr, ptr, size) == 0;
+    return this.size == size && Bytes.equal(this.ptr, ptr, size);
   }
 
   /** UTF-8 decoded; allocates, so not for the frame path. */
