@@ -4,6 +4,9 @@ import { Json, JsonKind, JsonValue } from "../wire/json";
 import { Regex } from "../wire/regex";
 import { Condition, Exact, Matcher, Not, OneOf, Pattern, Prefix, Present, Range, Rule, Suffix } from "./match";
 
+/** Bytes of a name that becomes a label or filter state; Envoy's names of clusters are shorter. */
+const NAME_MAX: i32 = 1024;
+
 /** What one plugin configuration says. The words are those of docs/architecture.md. */
 @final
 export class Settings {
@@ -123,10 +126,7 @@ export class SettingsReader {
       if (!filled(cluster)) return;
       const name = item.at("name");
       if (name && !filled(name)) return;
-      const rule = new Rule(
-        String.UTF8.encode(name ? name.text : i.toString()),
-        String.UTF8.encode(cluster.text),
-      );
+      const rule = new Rule(String.UTF8.encode(name ? name.text : i.toString()), String.UTF8.encode(cluster.text));
       const match = item.at("match");
       if (match && !SettingsReader.conditions(match, rule)) return;
       settings.rules.push(rule);
@@ -178,7 +178,11 @@ export class SettingsReader {
 
   private static oneOf(json: JsonValue): Matcher | null {
     if (!is(json, JsonKind.Array, "an array of strings")) return null;
-    const matchers = new Array<Exact>();
+    if (!json.items.length) {
+      fail(`${json.path()}: expected at least one string`);
+      return null;
+    }
+    const matchers: Exact[] = [];
     for (let i = 0; i < json.items.length; i++) {
       if (!is(json.items[i], JsonKind.String, "a string")) return null;
       matchers.push(new Exact(String.UTF8.encode(json.items[i].text)));
@@ -188,6 +192,10 @@ export class SettingsReader {
 
   private static range(json: JsonValue): Matcher | null {
     if (!known(json, ["min", "max"])) return null;
+    if (!json.items.length) {
+      fail(`${json.path()}: expected min, max or both`);
+      return null;
+    }
     const least = whole(json.at("min"), i64.MIN_VALUE, i64.MAX_VALUE, i64.MIN_VALUE);
     const most = whole(json.at("max"), i64.MIN_VALUE, i64.MAX_VALUE, i64.MAX_VALUE);
     if (least > most) fail(`${json.path()}: expected min to be at most max`);
@@ -207,8 +215,9 @@ function is(json: JsonValue, kind: JsonKind, what: string): bool {
 
 function filled(json: JsonValue): bool {
   if (!is(json, JsonKind.String, "a string")) return false;
-  if (json.text.length) return true;
-  fail(`${json.path()}: expected some text, found an empty string`);
+  const size = String.UTF8.byteLength(json.text);
+  if (size && size <= NAME_MAX) return true;
+  fail(`${json.path()}: expected a text of 1 to ${NAME_MAX} bytes, found ${size}`);
   return false;
 }
 
