@@ -1,9 +1,9 @@
 import "./host/abort"; // used by the compiler: see asconfig.json
+import { Side } from "./codec/frame";
 import { describe } from "./codec/registry";
 import { Plugin } from "./filter/plugin";
 import { Arena } from "./host/arena";
 import { Clock } from "./host/clock";
-import { Side } from "./codec/frame";
 
 // proxy-wasm ABI 0.2.1, the part that a network filter needs. A wrong signature fails the whole VM.
 

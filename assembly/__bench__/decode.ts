@@ -1,5 +1,5 @@
-import { codecs } from "../codec/registry";
 import { Frame, Side } from "../codec/frame";
+import { codecs } from "../codec/registry";
 
 const frame = Frame.make();
 

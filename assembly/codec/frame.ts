@@ -157,7 +157,7 @@ export class Frame {
     let rest: u64 = value < 0 ? 0 - (value as u64) : (value as u64);
     let at = end;
     do {
-      store<u8>(--at, 48 + (rest % 10) as u8);
+      store<u8>(--at, (48 + (rest % 10)) as u8);
       rest /= 10;
     } while (rest);
     if (value < 0) store<u8>(--at, 45);

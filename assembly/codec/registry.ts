@@ -15,14 +15,14 @@ export function codecIndex(name: string): i32 {
 
 /** `dubbo, awesomerpc`, for messages. */
 export function codecNames(): string {
-  const names = new Array<string>();
+  const names: string[] = [];
   for (let i = 0; i < codecs.length; i++) names.push(codecs[i].name);
   return names.join(", ");
 }
 
 /** What `meltemi_describe` answers. */
 export function describe(): string {
-  const protocols = new Array<string>();
+  const protocols: string[] = [];
   for (let i = 0; i < codecs.length; i++) {
     protocols.push(`{"name":"${codecs[i].name}","keys":${codecs[i].keys()}}`);
   }

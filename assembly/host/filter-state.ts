@@ -31,14 +31,7 @@ export class FilterState {
     argument.varint(LIFE_SPAN_CONNECTION);
     return (
       !argument.full &&
-      !proxy_call_foreign_function(
-        FUNCTION.ptr,
-        FUNCTION.size,
-        argument.ptr,
-        argument.size,
-        out,
-        out + 4,
-      )
+      !proxy_call_foreign_function(FUNCTION.ptr, FUNCTION.size, argument.ptr, argument.size, out, out + 4)
     );
   }
 }
