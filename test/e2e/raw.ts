@@ -16,6 +16,8 @@ export interface Raw {
   reset(): void;
   /** All bytes that came back. */
   received(): Buffer;
+  /** How many came back. */
+  readonly count: number;
   /** The Dubbo messages that came back. */
   messages(): Message[];
   readonly open: boolean;
@@ -27,8 +29,12 @@ export async function connectRaw(port: number): Promise<Raw> {
   const socket = connectSocket({ port, host: "127.0.0.1", noDelay: true, allowHalfOpen: true });
   await once(socket, "connect");
   const chunks: Buffer[] = [];
+  let count = 0;
   let open = true;
-  socket.on("data", (chunk) => chunks.push(chunk));
+  socket.on("data", (chunk) => {
+    chunks.push(chunk);
+    count += chunk.length;
+  });
   socket.on("error", () => {});
   socket.on("end", () => socket.end());
   const closed = new Promise<void>((resolve) => {
@@ -53,6 +59,9 @@ export async function connectRaw(port: number): Promise<Raw> {
     reset: () => void socket.resetAndDestroy(),
     received: () => Buffer.concat(chunks),
     messages: () => new FrameCutter().push(Buffer.concat(chunks)).map(decode),
+    get count() {
+      return count;
+    },
     get open() {
       return open;
     },
