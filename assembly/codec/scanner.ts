@@ -98,13 +98,13 @@ export abstract class Scanner {
       this.at = at;
       this.frameOffset = cut.offset + at;
       const available = size - at;
-      // Only a head that was looked at has told its frame's length, which grow() relies on.
-      const want = need > least ? this.grow(need, looked) : need;
       if (need > available) {
-        cut.want = want;
+        // Only a head that was looked at has told its frame's length, which grow() relies on.
+        cut.want = need > least ? this.grow(need, looked) : need;
         return this.hold(cut, at, available);
       }
-      let left = min<u32>(available, max<u32>(WINDOW, want));
+      // Twice as much as the last time, so that a head that asks for a little more each time is not read each time.
+      let left = min<u32>(available, max<u32>(max<u32>(WINDOW, need), looked << 1));
       let p = this.read(at, left);
       if (!p) return -Bad.Length;
       need = least;
