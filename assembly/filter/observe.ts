@@ -103,24 +103,25 @@ export class Observe extends Scanner {
 
   protected onBad(bad: Bad): void {
     const connection = this.connection;
-    const settings = connection.settings;
-    Observe.countBad(settings, bad);
-    if (settings.logFrames) {
-      Report.start("decode_error");
-      Report.number("connection", connection.key);
-      Report.from(this.frame.side);
-      Report.text("reason", badText(bad));
-      Report.number("offset", this.frameOffset);
-      Report.send();
-    }
+    Observe.reportBad(connection, this.frame.side, bad, this.frameOffset);
     connection.phase = Phase.Aside;
     this.abandon(connection, UNKNOWN);
     connection.half(Side.Client).release();
     connection.half(Side.Server).release();
   }
 
-  static countBad(settings: Settings, bad: Bad): void {
-    Labels.count(settings.labels, "meltemi_decode_errors_total", "reason", String.UTF8.encode(badText(bad)));
+  /** Counts bytes that are not the protocol; they begin at `offset` of their side. */
+  static reportBad(connection: Connection, side: Side, bad: Bad, offset: u64): void {
+    const settings = connection.settings;
+    const reason = badText(bad);
+    Labels.count(settings.labels, "meltemi_decode_errors_total", "reason", String.UTF8.encode(reason));
+    if (!settings.logFrames) return;
+    Report.start("decode_error");
+    Report.number("connection", connection.key);
+    Report.from(side);
+    Report.text("reason", reason);
+    Report.number("offset", offset);
+    Report.send();
   }
 
   /** Protocol and direction of a request that the current side sends: what a server asks goes the other way. */

@@ -133,7 +133,7 @@ export class Route {
       // Observe reads the same bytes next, and counts the decode error.
       if (!rule.conditions.length) return this.apply(connection, settings, rule);
     }
-    Observe.countBad(settings, bad);
+    Observe.reportBad(connection, Side.Client, bad, connection.routeOffset);
     this.close(connection, badText(bad));
   }
 
