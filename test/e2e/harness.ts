@@ -53,7 +53,7 @@ export interface ProxyOptions {
   /** Worker threads; default 1. */
   concurrency?: number;
   /** Changes what meltemi.yaml came to. */
-  change?: (bootstrap: Bootstrap, folder: string) => Bootstrap;
+  change?: (bootstrap: Bootstrap, folder: string) => Bootstrap | Promise<Bootstrap>;
 }
 
 /** Of every listener but the admin interface's, without the numbers of each worker. */
@@ -84,6 +84,9 @@ export interface Rules {
   protocol?: string;
   mode?: "observe" | "route";
   direction?: "outbound" | "inbound";
+  /** Default: any free port. */
+  bind?: number;
+  admin?: number;
   endpoints?: number[];
   subsets?: Record<string, number>;
   routes?: unknown[];
@@ -92,34 +95,38 @@ export interface Rules {
 }
 
 /** The text of a meltemi.yaml that listens on free ports. */
-export function yaml({ protocol = "dubbo", endpoints, subsets, ...rest }: Rules): string {
+export function yaml({ protocol = "dubbo", bind = 0, admin = 0, endpoints, subsets, ...rest }: Rules): string {
   const local = (port: number) => `127.0.0.1:${port}`;
   const service = {
     name: "greeter",
-    bind: local(0),
+    bind: local(bind),
     ...(endpoints && { endpoints: endpoints.map(local) }),
     ...(subsets && {
       subsets: Object.entries(subsets).map(([name, port]) => ({ name, endpoints: [local(port)] })),
     }),
   };
   // JSON is YAML.
-  return JSON.stringify({ protocol, ...rest, service, admin: local(0) });
+  return JSON.stringify({ protocol, ...rest, service, admin: local(admin) });
+}
+
+/** What `meltemi run` would give to Envoy for these rules. */
+export function bootstrapOf(rules: Rules, accessLog?: string): Bootstrap {
+  return bootstrap(parse(yaml(rules), describeModule(defaultModule).protocols), { module: defaultModule, accessLog });
 }
 
 /** Starts an Envoy as `meltemi run` would for these rules. */
 export async function startProxy(rules: Rules, { concurrency = 1, change }: ProxyOptions = {}): Promise<Running> {
   const folder = await scratch();
   const accessLog = join(folder, "access.log");
-  const model = parse(yaml(rules), describeModule(defaultModule).protocols);
   const made: Bootstrap = {
-    ...bootstrap(model, { module: defaultModule, accessLog }),
+    ...bootstrapOf(rules, accessLog),
     // Histograms are added up at each flush, otherwise every five seconds.
     stats_flush_interval: "0.1s",
   };
   const log: LogLine[] = [];
   const running = await EnvoyProcess.start({
     envoy: await envoy(),
-    bootstrap: change?.(made, folder) ?? made,
+    bootstrap: (await change?.(made, folder)) ?? made,
     files: [defaultModule],
     folders: [folder],
     concurrency,
