@@ -31,8 +31,8 @@ export type ConsumerCheck = { name: string; ok: boolean; got: string };
 export type Java = {
   /** Starts a provider and waits until it can be called. Without `port`, a free one; `version` is as in startServer. */
   provider(options?: { port?: number; version?: string }): Promise<{ readonly port: number; stop(): Promise<void> }>;
-  /** Calls the provider at that address in every way that Consumer.java has. */
-  consumer(host: string, port: number): Promise<ConsumerCheck[]>;
+  /** Calls the provider at that address in every way that Consumer.java has; the first call with that `dubbo.tag`. */
+  consumer(host: string, port: number, tag?: string): Promise<ConsumerCheck[]>;
 };
 
 /**
@@ -80,8 +80,8 @@ export async function buildJava(): Promise<Java | null> {
         },
       };
     },
-    async consumer(host, port) {
-      const child = start("Consumer", [host, String(port)]);
+    async consumer(host, port, tag) {
+      const child = start("Consumer", [host, String(port), ...(tag === undefined ? [] : [tag])]);
       try {
         return JSON.parse(await line(child, (text) => text.startsWith("[{")));
       } finally {

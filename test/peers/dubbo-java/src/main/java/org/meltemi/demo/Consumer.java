@@ -20,8 +20,9 @@ import org.apache.dubbo.config.bootstrap.DubboBootstrap;
 import org.apache.dubbo.rpc.RpcContext;
 
 /**
- * {@code Consumer HOST PORT}: calls a provider in every way there is, checks each outcome, and prints one line of JSON:
- * {@code [{"name":"text","ok":true,"got":"..."}]}. Exits with 0 however the calls went.
+ * {@code Consumer HOST PORT [TAG]}: calls a provider in every way there is, checks each outcome, and prints one line of
+ * JSON: {@code [{"name":"text","ok":true,"got":"..."}]}. With TAG, that is the tag of the first call. Exits with 0
+ * however the calls went.
  */
 public final class Consumer {
   private static final List<Map<String, Object>> results = new ArrayList<>();
@@ -34,6 +35,7 @@ public final class Consumer {
     Greeter greeter = reference(Greeter.class, address, "", "");
     Kinds kinds = reference(Kinds.class, address, "", "");
 
+    if (args.length > 2) RpcContext.getClientAttachment().setAttachment("dubbo.tag", args[2]);
     check("text", "fig", () -> greeter.echo("fig"));
     check("empty text", "", () -> greeter.echo(""));
     String long1 = "Μελτέμι \uD83C\uDF75 ".repeat(10_000);
@@ -58,6 +60,7 @@ public final class Consumer {
     check("object", Order.sample(), () -> kinds.order(Order.sample()));
     check("no object", null, () -> kinds.order(null));
     check("enum", Color.GREEN, () -> kinds.color(Color.GREEN));
+    check("overload", Color.RED, () -> kinds.color("RED"));
     check("every kind", describe(new KindsImpl(), list, map), () -> describe(kinds, list, map));
     check("slow", 50, () -> greeter.slow(50));
     check("exception", "refused", () -> thrownBy(greeter));

@@ -29,4 +29,7 @@ public interface Kinds {
   Order order(Order order);
 
   Color color(Color color);
+
+  /** The other method of that name: they differ in their parameters only. */
+  Color color(String name);
 }

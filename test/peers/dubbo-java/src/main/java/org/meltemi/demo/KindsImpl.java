@@ -58,4 +58,9 @@ final class KindsImpl implements Kinds {
   public Color color(Color color) {
     return color;
   }
+
+  @Override
+  public Color color(String name) {
+    return Color.valueOf(name);
+  }
 }
