@@ -15,7 +15,7 @@ const program = new Command("meltemi")
   .version(version)
   .exitOverride()
   .showHelpAfterError("(run with --help for the options and an example)");
-for (const command of commands) program.addCommand(command().exitOverride());
+for (const command of commands) program.addCommand(command().copyInheritedSettings(program));
 
 // `meltemi ... | head`: whoever reads has seen enough.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {

@@ -83,7 +83,7 @@ async function serve(model: Model, options: Options, signal: AbortSignal): Promi
     const view = options.view
       ? startView({ source: () => proxy.metrics(), title, footer, json: options.json ?? false })
       : undefined;
-    if (!view) say([title, ...footer].join("\n"));
+    if (!view || options.json) say([title, ...footer].join("\n"));
     try {
       await Promise.race([aborted(signal), proxy.failed]);
     } finally {
