@@ -1,7 +1,11 @@
-import { describe, expect, it } from "vitest";
+import { once } from "node:events";
+import { type AddressInfo, createServer } from "node:net";
+import { describe, expect, it, onTestFinished } from "vitest";
 import { ConnectionLost, connect, type DubboClient, RemoteException, StatusError } from "../peers/dubbo/client.js";
+import { encodeReply, encodeRequest } from "../peers/dubbo/codec.js";
 import { blob, greeter, orders, startServer } from "../peers/dubbo/server.js";
 import { ended, eventually, type Row, type Running, startProxy } from "./harness.js";
+import { connectRaw } from "./raw.js";
 import { digests, heartbeatsOf, rowsOf, startTap, type Tap } from "./tap.js";
 
 /** Bodies around the sizes at which frames are read in pieces, up to what does not fit into any buffer. */
@@ -180,6 +184,21 @@ describe("observe", () => {
     await client.closed;
     await proxy.assertSound();
     expect((await proxy.requests()).every(({ status }) => status === "upstream_gone")).toBe(true);
+  });
+
+  it("counts the reply to a client that has nothing more to say", async () => {
+    const server = createServer({ allowHalfOpen: true }, (socket) => {
+      socket.on("end", () => socket.end(encodeReply(7, "fig"))).resume();
+    }).listen(0, "127.0.0.1");
+    onTestFinished(() => void server.close());
+    await once(server, "listening");
+    const proxy = await startProxy({ endpoints: [(server.address() as AddressInfo).port] });
+    const raw = await connectRaw(proxy.port);
+    await raw.send(encodeRequest(7, greeter, "sayHello", ["fig"]));
+    raw.end();
+    await raw.closed;
+    expect(raw.messages()).toMatchObject([{ id: 7, value: "fig" }]);
+    await eventually(async () => expect(counts(await proxy.requests())).toEqual({ [`${greeter} sayHello ok`]: 1 }));
   });
 
   it("names the first request of a connection in the access log", async () => {

@@ -133,6 +133,26 @@ describe("route", () => {
     await proxy.assertSound();
   });
 
+  it.each([
+    ["64KiB", 60_000, "v2"],
+    ["64KiB", 70_000, "v1"],
+    ["64KiB", 3_000_000, "v1"],
+    ["1MiB", 1_000_000, "v2"],
+    ["1MiB", 1_100_000, "v1"],
+  ])("reads attachments behind arguments up to limits.head: %s, %i bytes", async (head, bytes, version) => {
+    const { servers, proxy } = await chain({
+      routes: [{ match: { "dubbo.tag": "gray" }, subset: "v2" }, { subset: "v1" }],
+      limits: { head },
+    });
+    const client = await connect({ port: proxy.port });
+    const text = Buffer.alloc(bytes, "fig");
+    expect(text.equals((await client.call(greeter, "echo", [text], tag("gray"))) as Buffer)).toBe(true);
+    await client.close();
+    const got = Object.entries(servers).filter(([, { stats }]) => stats.connections > 0);
+    expect(got.map(([name]) => name)).toEqual([version]);
+    await proxy.assertSound();
+  });
+
   it("decides by the first request, whatever heartbeats stand before it", async () => {
     const { servers, proxy } = await chain({
       routes: [{ match: { method: "sayHello" }, subset: "v2" }, { subset: "v1" }],
