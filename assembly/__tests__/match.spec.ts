@@ -47,6 +47,7 @@ describe("matchers", () => {
     expect(matches(matcher, "agray")).toBe(false);
     expect(matches(matcher, "")).toBe(false);
     expect(matchesAbsent(matcher)).toBe(false);
+    expect(matches(new Prefix(utf8("aaa")), "aa")).toBe(false, "even where an a stands behind the value");
     expect(matches(new Prefix(utf8("")), "")).toBe(true);
     expect(matchesAbsent(new Prefix(utf8("")))).toBe(false);
   });
@@ -59,6 +60,7 @@ describe("matchers", () => {
     expect(matches(matcher, ".v2a")).toBe(false);
     expect(matches(matcher, "")).toBe(false);
     expect(matchesAbsent(matcher)).toBe(false);
+    expect(matches(new Suffix(utf8("aaa")), "aa")).toBe(false, "even where an a stands before the value");
     expect(matches(new Suffix(utf8("")), "x")).toBe(true);
   });
 

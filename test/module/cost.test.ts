@@ -151,13 +151,13 @@ describe("guest memory", () => {
       const frame = frames[i % 16] as Buffer;
       if (i % 3) connection.downstream(frame);
       else {
-        connection.downstream(frame.subarray(0, 40));
-        connection.downstream(frame.subarray(40));
+        connection.downstream(frame.subarray(0, 30));
+        connection.downstream(frame.subarray(30));
       }
       if (i % 5) connection.upstream(replies[i % 16] as Buffer);
       // Some leave in the middle of a head, and of a reply.
-      if (i % 7 === 0) connection.downstream(frame.subarray(0, 50));
-      if (i % 11 === 0) connection.upstream((replies[i % 16] as Buffer).subarray(0, 20));
+      if (i % 7 === 0) connection.downstream(frame.subarray(0, 30));
+      if (i % 11 === 0) connection.upstream((replies[i % 16] as Buffer).subarray(0, 10));
       if (i % 13 === 0) connection.downstream(Buffer.from("this is no frame"));
       connection.close(i % 2 ? "client" : "server");
     };
@@ -186,7 +186,7 @@ describe("guest memory", () => {
         host.tick();
       }
     };
-    const warm = churn(host, root, 2000, use);
+    const warm = churn(host, root, 10_000, use);
     expect(churn(host, root, 20_000, use)).toBe(warm);
     expect(sum(host, "meltemi_closed_connections_total", { reason: "timeout" })).toBeGreaterThan(5000);
   }, 60_000);

@@ -294,6 +294,14 @@ describe("a connection that does not say where it goes", () => {
     expect(sum(host, closed, { reason: "incomplete" })).toBe(1);
   });
 
+  it.each([0, 2])("is over and counted nowhere when its client ends after %i heartbeats", async (heartbeats) => {
+    const { host, seen, connection } = await routing();
+    for (let i = 0; i < heartbeats; i++) connection.downstream(encodeHeartbeat(i));
+    connection.downstream(Buffer.alloc(0), true);
+    expect(seen).toMatchObject({ closed: true, started: false });
+    expect(samples(host, closed)).toEqual([]);
+  });
+
   it("is counted nowhere when its client leaves", async () => {
     const { host, root, connection } = await routing();
     connection.downstream(tagged("gray").subarray(0, 50));
