@@ -138,10 +138,13 @@ export class Route {
   }
 
   private apply(connection: Connection, settings: Settings, rule: Rule): void {
-    this.leave(connection);
     const cluster = rule.cluster;
+    // Without it tcp_proxy would take its own cluster, and nobody would know that the route was not followed.
+    if (!FilterState.setEnvoy(CLUSTER_STATE, changetype<usize>(cluster), cluster.byteLength)) {
+      return this.close(connection, "filter_state");
+    }
+    this.leave(connection);
     connection.phase = Phase.Observing;
-    FilterState.setEnvoy(CLUSTER_STATE, changetype<usize>(cluster), cluster.byteLength);
     FilterState.setOwn(ROUTE_STATE, changetype<usize>(rule.name), rule.name.byteLength);
     Labels.count(settings.labels, "meltemi_routed_connections_total", "cluster", cluster);
     if (!settings.logFrames) return;

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { filterStateKeys } from "../../tools/host/abi.js";
 import type { Root } from "../../tools/host/host.js";
 import { encodeHeartbeat, encodeReply, encodeRequest } from "../peers/dubbo/codec.js";
 import { awesome, connect, lines, load, reply, request, samples, sum } from "./support.js";
@@ -318,6 +319,20 @@ describe("a connection that does not say where it goes", () => {
     expect(seen.toServer).toEqual(tagged("gray"));
     expect(seen.toClient).toEqual(encodeReply(1, "x"));
     expect(seen.closed).toBe(false);
+  });
+
+  it("is closed when Envoy does not take its cluster", async () => {
+    const { host, seen, connection } = await routing();
+    const keys = filterStateKeys as Set<string>;
+    keys.delete(cluster);
+    try {
+      connection.downstream(request(1, "a.B", "login"));
+    } finally {
+      keys.add(cluster);
+    }
+    expect(seen).toMatchObject({ closed: true, started: false });
+    expect(samples(host, closed).map(({ labels }) => labels.reason)).toEqual(["filter_state"]);
+    expect(samples(host, routed)).toEqual([]);
   });
 
   it.each([
