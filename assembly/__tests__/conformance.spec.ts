@@ -66,6 +66,17 @@ function each(protocol: string, run: (codec: Codec, sample: Sample, input: Guard
 let wire: Wire = wires[0];
 let running = 0;
 
+describe("the registry", () => {
+  it("has no protocol that is not held to conformance", () => {
+    for (let i = 0; i < codecs.length; i++) {
+      let found = false;
+      for (let j = 0; j < wires.length; j++) if (wires[j].protocol == codecs[i].name) found = true;
+      expect(found).toBe(true, codecs[i].name);
+    }
+    expect(codecIndex("no such protocol")).toBe(-1);
+  });
+});
+
 for (let i = 0; i < wires.length; i++) {
   describe(wires[i].protocol, () => {
     // The tests of each describe() run later, in the same order.

@@ -218,6 +218,34 @@ describe("guest memory", () => {
     expect(host.memoryBytes - before).toBeLessThan(1000 * 1024);
   });
 
+  it("of unfinished heads has a limit for all connections together, and is used again", async () => {
+    const { host, root } = await observing();
+    // A service name of 60,000 characters, of which all but one are there.
+    const start = Buffer.alloc(16 + 6 + 3 + 59_999, 97);
+    long(65_000).copy(start, 0, 0, 16);
+    Buffer.from("05322e302e3253ea60", "hex").copy(start, 16);
+    const hold = () => {
+      const connection = root.connect();
+      connection.downstream(start);
+      return connection;
+    };
+    const errors = () => sum(host, "meltemi_decode_errors_total", { reason: "crowded" });
+    const connections = Array.from({ length: 1200 }, hold);
+    // 64 MiB are 1118 times as much.
+    expect(errors()).toBe(1200 - 1118);
+    // Guest memory grows by doubling.
+    expect(host.memoryBytes).toBeLessThanOrEqual(128 << 20);
+    // Short heads that come in one piece are read all the same.
+    connect(root).connection.downstream(request(1));
+    expect(sum(host, "meltemi_in_flight")).toBe(1);
+
+    const [most, refused] = [host.memoryBytes, errors()];
+    for (const connection of connections) connection.close("client");
+    for (let i = 0; i < 1118; i++) hold();
+    expect(errors()).toBe(refused);
+    expect(host.memoryBytes).toBe(most);
+  });
+
   it("does not grow with configurations, and old connections go on with theirs", async () => {
     const { host } = await load();
     const configure = (i: number) =>
