@@ -249,8 +249,8 @@ export class Labels {
     name.text("=.=");
     for (let i: u32 = 0; i < size; i++) {
       const byte = load<u8>(value + i) as u32;
-      // What would end the value early, or is not printable, is written as %XX.
-      if (byte - 0x21 > 0x7e - 0x21 || byte == 0x25 || byte == 0x3b) {
+      // What could end the value, or begin another label inside of it, or is not printable, is written as %XX.
+      if (byte - 0x21 > 0x7e - 0x21 || byte == 0x25 || byte == 0x3b || byte == 0x3d) {
         name.u8(0x25);
         name.u8(hexDigit(byte >> 4));
         name.u8(hexDigit(byte & 15));

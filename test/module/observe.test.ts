@@ -291,16 +291,16 @@ describe("bytes that are not the protocol", () => {
 });
 
 describe("labels", () => {
-  it("escape what would end a value early or is no printable ASCII", async () => {
+  it("escape what would end a value early, look like another label or is no printable ASCII", async () => {
     const { host, connection } = await observing();
-    const service = 'a;.;b%3B c=.=d"\\\u007f';
+    const service = 'a;.;b%3B method=.=d"\\\u007f';
     connection.downstream(request(1, service, "ελ🍵\n"));
     connection.upstream(reply(1));
     const [sample] = samples(host, requests);
     expect(sample?.labels).toEqual({
       protocol: "dubbo",
       direction: "outbound",
-      service: 'a%3B.%3Bb%253B%20c=.=d"\\%7F',
+      service: 'a%3B.%3Bb%253B%20method%3D.%3Dd"\\%7F',
       // dubbo-remoting writes characters above U+FFFF as two surrogates, as Java does.
       method: "%CE%B5%CE%BB%ED%A0%BC%ED%BD%B5%0A",
       status: "ok",
