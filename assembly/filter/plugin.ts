@@ -32,7 +32,7 @@ export class Plugin {
       Log.error(`configuration: ${SettingsReader.error}`);
       return false;
     }
-    if (roots.has(root)) roots.get(root).retired = true;
+    if (roots.has(root)) roots.get(root).retire();
     roots.set(root, settings);
     return true;
   }
@@ -94,7 +94,7 @@ export class Plugin {
       Connections.close(connection);
       Plugin.arm(settings);
     } else if (roots.has(context)) {
-      roots.get(context).retired = true;
+      roots.get(context).retire();
       roots.delete(context);
       Series.flush();
     }

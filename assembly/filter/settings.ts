@@ -46,6 +46,12 @@ export class Settings {
     if (!--this.connections) __unpin(changetype<usize>(this));
   }
 
+  /** No tick of the root comes for this configuration any more. */
+  retire(): void {
+    this.retired = true;
+    this.ticking = false;
+  }
+
   /** The labels protocol and direction as one number: see Labels.start(). */
   get labels(): u32 {
     return (this.protocol << 1) | (this.inbound as u32);

@@ -274,6 +274,20 @@ describe("configurations", () => {
     expect(sum(host, "meltemi_requests_total", { status: "ok" })).toBe(1);
   });
 
+  it("that are gone still have told what their last connections do", async () => {
+    const { host } = await load();
+    const root = host.configure({ protocol: "dubbo", service: "x" });
+    const { connection } = connect(root);
+    connection.downstream(encodeRequest(1, "a.B", "m"));
+    // Its ticks are on; they end with it.
+    root.close();
+    connection.upstream(encodeReply(1, "y"));
+    connection.close("client");
+    expect([...host.metrics.counters].filter(([name]) => name.endsWith("meltemi_requests_total"))).toEqual([
+      [expect.stringContaining("status=.=ok"), 1],
+    ]);
+  });
+
   it("have a connection of an unknown root pass unread", async () => {
     const { host } = await load();
     const root = host.configure({ protocol: "dubbo" });
