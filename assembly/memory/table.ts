@@ -20,6 +20,10 @@ class Bucket {
   last: usize;
 }
 
+/** Odd, so that multiplying with it loses nothing; see Table.seed(). */
+let secret: u64 = 0xff51afd7ed558ccd;
+let seeded: bool = false;
+
 const FIRST_BUCKETS: u32 = 64;
 const RECORDS_IN_A_CHUNK: usize = 64;
 
@@ -31,6 +35,16 @@ const RECORDS_IN_A_CHUNK: usize = 64;
  */
 @final
 export class Table {
+  /**
+   * Makes it unknown which keys share a bucket, because clients choose keys: those that share one are walked past again
+   * and again. Before the first record of any table; only the first call counts.
+   */
+  static seed(value: u64): void {
+    if (seeded) return;
+    seeded = true;
+    secret = (Table.scatter(value) * secret) | 1;
+  }
+
   /** Records in the table. */
   count: u32 = 0;
   private bits: u32 = 0;
@@ -109,10 +123,17 @@ export class Table {
     this.free = record;
   }
 
+  /** Another number for each number, whose upper and lower bits depend on all bits of `x`. */
+  @inline
+  private static scatter(x: u64): u64 {
+    x *= 0x9e3779b97f4a7c15;
+    return x ^ (x >> 32);
+  }
+
   @inline
   private bucket(owner: usize, key: u64): Bucket {
-    // Fibonacci hashing: the upper bits of the product depend on all bits of the key.
-    const hash = (key ^ ((owner as u64) << 29)) * 0x9e3779b97f4a7c15;
+    // Scattered first, since products of keys in a row with an unlucky secret would meet.
+    const hash = Table.scatter(key ^ ((owner as u64) * secret)) * secret;
     return changetype<Bucket>(this.buckets + ((hash >> (64 - this.bits)) as usize) * offsetof<Bucket>());
   }
 

@@ -313,4 +313,41 @@ describe("time", () => {
     // It takes a tenth of a second; with a walk for each it took ten.
     expect(performance.now() - started).toBeLessThan(3000);
   });
+
+  it("is not spent on walking past requests whose ids a client chose to meet in the table", async () => {
+    const { host, root } = await observing();
+    const { connection } = connect(root);
+    const ids = meeting(32_000);
+    const withId = (frame: Buffer, id: bigint) => {
+      const copy = Buffer.from(frame);
+      copy.writeBigUInt64BE(id, 4);
+      return copy;
+    };
+    const asked = request(0);
+    connection.downstream(Buffer.concat(ids.map((id) => withId(asked, id))));
+    // Replies that nobody waits for, to where a request of the other side with that id would be.
+    const failed = Buffer.from("dabb0250000000000000000000000000", "hex");
+    const replies = Buffer.concat(ids.map((id) => withId(failed, id ^ (1n << 29n))));
+    const started = performance.now();
+    connection.downstream(replies);
+    const took = performance.now() - started;
+    expect(sum(host, "meltemi_unmatched_responses_total")).toBe(ids.length);
+    expect(took).toBeLessThan(500);
+  });
 });
+
+/** Ids below 2^29 whose products with the golden ratio start alike, as all do that are added to a multiple of 2^29. */
+function meeting(count: number): bigint[] {
+  const product = (id: bigint) => BigInt.asUintN(64, id * 0x9e3779b97f4a7c15n);
+  const small = 1n << 50n;
+  // From one of them to the next it is one of three steps.
+  let up = 1n;
+  while (product(up) >= small) up++;
+  let down = 1n;
+  while (product(-down) >= small) down++;
+  const ids = [0n];
+  for (let id = 0n; ids.length < count; ids.push(id)) {
+    id += [up, down].find((step) => product(id + step) < small) ?? up + down;
+  }
+  return ids;
+}
