@@ -3,7 +3,8 @@ import { Log } from "../host/log";
 import { JsonText } from "../wire/json";
 import { Sink } from "../wire/sink";
 
-const line = new Sink(1 << 17);
+/** A head of 1 MiB whose every byte is escaped with six, and whose names stand twice: as such and as metadata. */
+const line = new Sink(1 << 24);
 
 /** Log lines, one JSON object each; what they hold stands in docs/architecture.md. */
 @final

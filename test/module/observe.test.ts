@@ -423,6 +423,13 @@ describe("log lines", () => {
     ]);
   });
 
+  it("of frames are written however long they are", async () => {
+    const { host, connection } = await observing({ log: { frames: true } });
+    const name = "\u0001".repeat(15_000);
+    connection.downstream(request(1, name, "m", { attachments: { key: name } }));
+    expect(lines(host, "frame")).toMatchObject([{ service: name, metadata: { interface: name, key: name } }]);
+  });
+
   it("of ids have all 64 bits", async () => {
     const { host, connection } = await observing({ log: { requests: 1 } });
     const frame = request(1);
