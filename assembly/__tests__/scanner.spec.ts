@@ -42,6 +42,16 @@ function crumbs(count: i32): string {
 }
 
 describe("Scanner", () => {
+  it("does not ask for ever what a codec asks that has it already", () => {
+    const greedy = new Greedy();
+    greedy.step = 0;
+    greedy.headBytes = 100;
+    greedy.length = 200;
+    const input = new Guarded(50);
+    expect(Tape.once(greedy, Side.Client, input, 1000)).toBe("bad length @0\n");
+    input.free();
+  });
+
   it("looks a logarithmic number of times at a head that asks for a few bytes more each time", () => {
     for (let tells = 0; tells < 2; tells++) {
       const greedy = new Greedy();

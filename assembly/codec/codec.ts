@@ -86,6 +86,29 @@ export abstract class Codec {
     return READY;
   }
 
+  /**
+   * head() and, where wanted, metadata() of the n bytes at p into `frame`, whose side is set, with every limit checked
+   * and nothing believed that would never come to an end. Metadata out of reach are dropped.
+   */
+  @inline
+  look(p: usize, n: u32, frame: Frame, frameLimit: u64, headLimit: u32, metadata: bool): Look {
+    frame.reset();
+    const look = this.head(p, n, frame);
+    const length = frame.length;
+    if (length > frameLimit) return -Bad.TooLarge;
+    if (look < 0) return look;
+    if (look > 0) {
+      if (look > (headLimit as Look)) return -Bad.HeadTooLarge;
+      return look <= (n as Look) || (length && (look as u64) > length) ? -Bad.Length : look;
+    }
+    if (length < (this.min as u64)) return -Bad.Length;
+    if (!metadata) return READY;
+    const more = this.metadata(p, n, frame);
+    if (more <= 0 || (more > (n as Look) && more <= (headLimit as Look) && (more as u64) <= length)) return more;
+    frame.metadataDropped = true;
+    return READY;
+  }
+
   /** Writes another request id into the frame at p, whose head was READY. */
   abstract setId(p: usize, id: u64): void;
 

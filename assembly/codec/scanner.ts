@@ -156,27 +156,9 @@ export abstract class Scanner {
     return READY;
   }
 
-  /** head() and, where wanted, metadata(), with every limit checked. */
   @inline
   private look(codec: Codec, p: usize, n: u32): Look {
-    const frame = this.frame;
-    frame.reset();
-    let look = codec.head(p, n, frame);
-    const length = frame.length;
-    if (length > this.frameLimit) return -Bad.TooLarge;
-    if (look < 0) return look;
-    if (look > 0) {
-      if (look > (this.headLimit as Look)) return -Bad.HeadTooLarge;
-      return length && (look as u64) > length ? -Bad.Length : look;
-    }
-    if (length < (codec.min as u64)) return -Bad.Length;
-    if (!this.wantsMetadata) return READY;
-    look = codec.metadata(p, n, frame);
-    if (look > (this.headLimit as Look) || (look > 0 && (look as u64) > length)) {
-      frame.metadataDropped = true;
-      return READY;
-    }
-    return look;
+    return codec.look(p, n, this.frame, this.frameLimit, this.headLimit, this.wantsMetadata);
   }
 
   /**

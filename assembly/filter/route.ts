@@ -91,25 +91,15 @@ export class Route {
       const n = min<u32>(size - offset, most);
       const p = Buffer.read(BufferType.DownstreamData, offset, n);
       if (!p || Buffer.size != n) return -Bad.Length;
-      frame.reset();
       frame.side = Side.Client;
-      let look = codec.head(p, n, frame);
-      if (frame.length > settings.frameLimit) return -Bad.TooLarge;
+      const look = codec.look(p, n, frame, settings.frameLimit, most, settings.routesByMetadata);
       if (look < 0) return look;
-      if (look > (most as Look)) return -Bad.HeadTooLarge;
       if (look == READY && frame.kind >= Kind.Heartbeat && frame.kind <= Kind.HeartbeatReply) {
         this.leave(connection);
         if (frame.length > most - offset) return -Bad.HeadTooLarge;
         connection.routeOffset = offset + (frame.length as u32);
         connection.routeWant = 0;
         continue;
-      }
-      if (look == READY && settings.routesByMetadata) {
-        look = codec.metadata(p, n, frame);
-        if (look > (most as Look)) {
-          frame.metadataDropped = true;
-          look = READY;
-        }
       }
       // Waiting for twice as much keeps the work of a head that trickles in proportional to its length.
       const known = min<u64>(frame.length, most as u64) as u32;
