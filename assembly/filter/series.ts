@@ -11,12 +11,17 @@ import { Slice } from "../wire/slice";
 const LABEL_MAX: u32 = 255;
 /** More outcomes than any protocol has; past it they are `other`. */
 const OUTCOMES_MAX: u32 = 64;
+/** So many each series may have; what all have beyond that comes out of one pool, because each costs four metrics. */
+const OUTCOMES_EACH: u32 = 8;
+const OUTCOMES_POOL: u32 = 4096;
 
 const UNKNOWN = Slice.of("unknown");
 const OTHER = Slice.of("other");
 
 const table = new Table(offsetof<Series>());
 let firstDirty: usize = 0;
+/** Outcomes out of the pool. */
+let pooled: u32 = 0;
 const name = new Sink(1 << 14);
 
 /** Durations that wait for a flush: for each the histogram's id and the milliseconds. */
@@ -76,7 +81,11 @@ export class Series extends Entry {
       }
       at = outcome.next;
     }
-    if (this.outcomeCount >= OUTCOMES_MAX && text != OTHER.ptr) return this.outcome(OTHER);
+    const count = this.outcomeCount;
+    if (text != OTHER.ptr && count >= OUTCOMES_EACH) {
+      if (count >= OUTCOMES_MAX || pooled >= OUTCOMES_POOL) return this.outcome(OTHER);
+      pooled++;
+    }
     return this.addOutcome(text, size);
   }
 

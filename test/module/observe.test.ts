@@ -363,6 +363,18 @@ describe("labels", () => {
 });
 
 describe("limits", () => {
+  it("say other when many methods have many outcomes, because every one costs memory", async () => {
+    const { host, connection } = await observing();
+    for (let method = 0; method < 90; method++) {
+      const ids = Array.from({ length: 60 }, (_, id) => id);
+      connection.downstream(Buffer.concat(ids.map((id) => request(id, "a.B", `m${method}`))));
+      connection.upstream(Buffer.concat(ids.map((id) => encodeFailure(id, 101 + id, "x"))));
+    }
+    const outcomes = samples(host, requests);
+    expect(outcomes).toHaveLength(90 * 8 + 4096 + outcomes.filter(({ labels }) => labels.status === "other").length);
+    expect(outcomes.reduce((all, { value }) => all + value, 0)).toBe(90 * 60);
+  });
+
   it("leave requests past the in-flight limit untracked, and track again below it", async () => {
     const { host, root, connection } = await observing({ limits: { inFlight: 3 } });
     const other = connect(root).connection;
