@@ -8,7 +8,7 @@ import { Sink } from "../wire/sink";
 import { Slice } from "../wire/slice";
 
 /** Longer services and methods are cut, so that a label has a bound. */
-const LABEL_MAX: u32 = 255;
+export const LABEL_MAX: u32 = 255;
 /** More outcomes than any protocol has; past it they are `other`. */
 const OUTCOMES_MAX: u32 = 64;
 /** So many each series may have; what all have beyond that comes out of one pool, because each costs four metrics. */

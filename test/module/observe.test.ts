@@ -474,6 +474,19 @@ describe("filter state", () => {
     connection.downstream(request(2, "c.D", "second"));
     expect(state()).toEqual(["a.B", "first"]);
   });
+
+  it("names them past the limit of series too, and what it can where a frame has no names", async () => {
+    const { connection, root } = await observing({ service: "own", limits: { series: 1 } });
+    connection.downstream(request(1));
+    const next = connect(root).connection;
+    next.downstream(request(1, "c.D", "later"));
+    const other = connect(root).connection;
+    other.downstream(request(1, "", ""));
+    expect([next, other].map(({ filterState }) => [...filterState.values()])).toEqual([
+      ["c.D", "later"],
+      ["own", "unknown"],
+    ]);
+  });
 });
 
 describe("ticks", () => {
