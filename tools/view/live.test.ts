@@ -76,6 +76,15 @@ test("a pipe gets a line only when something changed", async () => {
   ]);
 });
 
+test("a pipe is told of connections that were closed before any request", async () => {
+  const out = new Recorder(false);
+  const closed = 'meltemi_closed_connections_total{protocol="dubbo",direction="outbound",reason="no_route"} 3\n';
+  const view = startView({ source: pages(closed), title: "greeter", out, intervalMs: 1 });
+  await vi.waitFor(() => expect(out.writes[1]).toMatch(/ closed no_route 3\n$/));
+  await view.stop();
+  expect(out.writes.length).toBe(2);
+});
+
 test("JSON comes as one object for each tick, troubles too", async () => {
   const out = new Recorder(true);
   const view = startView({

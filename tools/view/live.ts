@@ -148,8 +148,15 @@ function plainLines(out: Output): Display {
       started = true;
       if (!trouble && !traffic) return;
       const state =
-        trouble ?? JSON.stringify([traffic?.methods.map((m) => [m.requests, m.inFlight]), traffic?.decodeErrors]);
-      const quiet = !trouble && traffic?.all.requests === 0 && traffic.decodeErrors.length === 0;
+        trouble ??
+        JSON.stringify([
+          traffic?.methods.map((m) => [m.requests, m.inFlight]),
+          traffic?.decodeErrors.map(({ total }) => total),
+          traffic?.closedConnections.map(({ total }) => total),
+        ]);
+      const happened =
+        traffic && traffic.all.requests + traffic.decodeErrors.length + traffic.closedConnections.length > 0;
+      const quiet = !trouble && !happened;
       if (state === last || quiet) return;
       last = state;
       const text = trouble ? `no new figures: ${trouble}` : summary(traffic as Traffic);

@@ -88,6 +88,7 @@ export function summary(traffic: Traffic): string {
     `${count(all.inFlight)} in flight`,
     ...methods.map(({ service, method, requestsPerSecond }) => `${service}/${method} ${count(requestsPerSecond)}`),
     ...(traffic.decodeErrors.length > 0 ? [`decode errors ${list(traffic.decodeErrors)}`] : []),
+    ...(traffic.closedConnections.length > 0 ? [`closed ${list(traffic.closedConnections)}`] : []),
   ].join(gap);
 }
 
