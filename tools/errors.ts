@@ -29,3 +29,15 @@ export class UserError extends Error {
     return this.options.exit ?? Exit.input;
   }
 }
+
+/** An address of meltemi.yaml, by its key, where another program listens. */
+export function portInUse(key: "service.bind" | "admin", address: string, cause?: unknown): UserError {
+  const hint = `End the program that listens there, or choose another port for "${key}" in meltemi.yaml.`;
+  return new UserError("E_PORT_IN_USE", `${key}: ${address} is in use`, { exit: Exit.missing, hint, cause });
+}
+
+/** Why a file cannot be read or written, in the user's words. */
+export function fileProblem(cause: unknown): string {
+  const { code, message } = cause as NodeJS.ErrnoException;
+  return code === "ENOENT" ? "there is no such file" : code === "EISDIR" ? "this is a folder" : message;
+}

@@ -3,7 +3,7 @@ import { dirname, resolve } from "node:path";
 import { bootstrap, STDOUT } from "./envoy/bootstrap.js";
 import { type Envoy, type FindOptions, findEnvoy } from "./envoy/find.js";
 import { EnvoyProcess, type LogLine } from "./envoy/process.js";
-import { UserError } from "./errors.js";
+import { portInUse, UserError } from "./errors.js";
 import { ConfigurationError, ModuleError } from "./host/host.js";
 import { startProxy as startInNode } from "./host/proxy.js";
 import { clusters, moduleConfig } from "./model/module.js";
@@ -107,6 +107,9 @@ async function nodeProxy(model: Model, { module, onLog }: ProxyOptions): Promise
       stop: () => proxy.close(),
     };
   } catch (error) {
+    if (error instanceof UserError && error.code === "E_PORT_IN_USE") {
+      throw portInUse("service.bind", formatAddress(model.service.bind), error);
+    }
     if (!(error instanceof ModuleError || error instanceof ConfigurationError)) throw error;
     throw new UserError("E_MODULE", `the module refuses: ${error.message}`, { cause: error });
   }

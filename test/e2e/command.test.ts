@@ -1,6 +1,6 @@
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
@@ -20,10 +20,10 @@ const cli = join(packageRoot, "dist", "tools", "cli.js");
 const found = await envoy();
 
 /** Starts the tool in a folder; it ends with the test. */
-function start(args: string[], { cwd = packageRoot, input = "" } = {}) {
+function start(args: string[], { cwd = packageRoot, input = "", env = {} } = {}) {
   const child = spawn(process.execPath, [cli, ...args], {
     cwd,
-    env: { ...process.env, ...(found.origin !== IMAGE && { MELTEMI_ENVOY: found.origin }) },
+    env: { ...process.env, ...(found.origin !== IMAGE && { MELTEMI_ENVOY: found.origin }), ...env },
     stdio: ["pipe", "pipe", "pipe"],
   });
   child.stdin.end(input);
@@ -44,7 +44,7 @@ function start(args: string[], { cwd = packageRoot, input = "" } = {}) {
 }
 
 /** Runs the tool to its end. */
-async function meltemi(args: string[], options: { cwd?: string; input?: string } = {}) {
+async function meltemi(args: string[], options: Parameters<typeof start>[1] = {}) {
   const { said, exit } = start(args, options);
   return { exit: await exit, ...said };
 }
@@ -132,6 +132,17 @@ describe("meltemi run", () => {
     expect(said.err).not.toMatch(/^ +at /m);
   });
 
+  it("leaves nothing behind when nobody reads it any more", async () => {
+    const [folder, temporary] = [await scratch(), await scratch()];
+    await writeFile(join(folder, "meltemi.yaml"), yaml({ endpoints: [1] }));
+    const { child, said, exit } = start(["run", "--json"], { cwd: folder, env: { TMPDIR: temporary } });
+    await eventually(() => expect(said.out).not.toBe(""));
+    expect(readdirSync(temporary)).not.toEqual([]);
+    child.stdout.destroy();
+    expect(await exit).toBe(0);
+    expect(readdirSync(temporary)).toEqual([]);
+  });
+
   it("names every mistake in a file with line, column and a caret", async () => {
     const folder = await scratch();
     const lines = [
@@ -172,14 +183,17 @@ describe("meltemi run", () => {
     expect(err).not.toMatch(/^ +at /m);
   });
 
-  it("names the port that is in use", async () => {
+  it.each([found.origin, "none"])("names the port that is in use, with Envoy %s", async (envoy) => {
     const other = createServer().listen(0, "127.0.0.1");
     onTestFinished(() => void other.close());
     await once(other, "listening");
     const { port } = other.address() as AddressInfo;
     const folder = await scratch();
     await writeFile(join(folder, "meltemi.yaml"), yaml({ bind: port, endpoints: [1] }));
-    const { exit, err } = await meltemi(["run"], { cwd: folder });
+    const { exit, err } = await meltemi(["run"], {
+      cwd: folder,
+      ...(envoy !== IMAGE && { env: { MELTEMI_ENVOY: envoy } }),
+    });
     expect(exit).toBe(3);
     expect(err).toContain(`service.bind: 127.0.0.1:${port} is in use [E_PORT_IN_USE]`);
     expect(err).not.toMatch(/^ +at /m);

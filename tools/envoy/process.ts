@@ -1,11 +1,11 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { createWriteStream, existsSync, readFileSync } from "node:fs";
+import { createWriteStream, existsSync, readFileSync, rmSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
-import { Exit, UserError } from "../errors.js";
+import { Exit, portInUse, UserError } from "../errors.js";
 import type { Address } from "../model/units.js";
 import { formatAddress, parseAddress } from "../model/units.js";
 import { type Bootstrap, LISTENER } from "./bootstrap.js";
@@ -57,8 +57,11 @@ export class EnvoyProcess {
   readonly ended: Promise<Ended>;
   private lastLines: string[] = [];
   private adminAddress: Address | undefined;
-  // Not SIGKILL, which a docker client could not pass on.
-  private readonly killOnExit = () => this.child.kill("SIGTERM");
+  private readonly leave = () => {
+    // Not SIGKILL, which a docker client could not pass on.
+    this.child.kill("SIGTERM");
+    rmSync(this.folder, { recursive: true, force: true });
+  };
 
   private constructor(
     private readonly child: ChildProcess,
@@ -68,8 +71,8 @@ export class EnvoyProcess {
     this.ended = new Promise((resolve) => {
       child.once("close", (code, signal) => resolve({ code, signal }));
     });
-    // Should this process end without stop(), Envoy must not stay behind.
-    process.once("exit", this.killOnExit);
+    // Should this process end without stop(), neither Envoy nor its files must stay behind.
+    process.once("exit", this.leave);
     const file = options.logFile === undefined ? undefined : createWriteStream(options.logFile);
     if (!child.stderr) throw new Error("Envoy was started without a pipe for its log");
     createInterface({ input: child.stderr }).on("line", (line) => {
@@ -78,10 +81,7 @@ export class EnvoyProcess {
       if (this.lastLines.length > 200) this.lastLines.shift();
       options.onLog?.(parseLogLine(line));
     });
-    this.ended.then(() => {
-      process.off("exit", this.killOnExit);
-      file?.end();
-    });
+    this.ended.then(() => file?.end());
   }
 
   /**
@@ -183,7 +183,7 @@ export class EnvoyProcess {
     if (this.child.pid !== undefined && (await Promise.race([this.ended, late])) === "late") this.child.kill("SIGKILL");
     timeout.abort();
     const ended = this.child.pid === undefined ? { code: null, signal: null } : await this.ended;
-    process.off("exit", this.killOnExit);
+    process.off("exit", this.leave);
     await rm(this.folder, { recursive: true, force: true });
     return ended;
   }
@@ -237,8 +237,7 @@ export function explain(log: readonly string[], bootstrap: Bootstrap, how: strin
     const admin = (bootstrap.admin as { address: { socket_address: { address: string; port_value: number } } }).address;
     const { address, port_value } = admin.socket_address;
     const key = taken === formatAddress({ host: address, port: port_value }) ? "admin" : "service.bind";
-    const hint = `End the program that listens there, or choose another port for "${key}" in meltemi.yaml.`;
-    return new UserError("E_PORT_IN_USE", `${key}: ${taken} is in use`, { exit: Exit.missing, hint });
+    return portInUse(key, taken);
   }
   const refused = lines.find(({ module, level }) => module && (level === "error" || level === "critical"))?.text;
   if (refused !== undefined) return new UserError("E_MODULE", `the module refuses: ${refused}`);

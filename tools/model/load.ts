@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { type Document, isAlias, isMap, isScalar, isSeq, LineCounter, type Node, parseDocument, visit } from "yaml";
-import { Exit, UserError } from "../errors.js";
+import { fileProblem, UserError } from "../errors.js";
 import { findingsOf } from "./explain.js";
 import { type Finding, type Issue, ModelError, pathText } from "./issue.js";
 import { crossChecks, type Protocol, type RegexCheck } from "./rules.js";
@@ -19,8 +19,7 @@ export function load(path: string, protocols: readonly (Protocol | string)[], re
   try {
     source = readFileSync(path, "utf8");
   } catch (cause) {
-    const reason = (cause as NodeJS.ErrnoException).code === "ENOENT" ? "there is no such file" : String(cause);
-    throw new UserError("E_NO_FILE", `${path}: ${reason}`, { exit: Exit.input, cause });
+    throw new UserError("E_NO_FILE", `${path}: ${fileProblem(cause)}`, { cause });
   }
   return parse(source, protocols, path, regexCheck);
 }

@@ -1,6 +1,7 @@
 import { accessSync, readFileSync } from "node:fs";
 import { z } from "zod";
 import { Exit, UserError } from "../errors.js";
+import { defaultModule } from "../paths.js";
 import type { Matcher, Model } from "./schema.js";
 import type { Address } from "./units.js";
 
@@ -75,7 +76,7 @@ export type ModuleDescription = z.output<typeof description>;
  */
 export function describeModule(wasm: string): ModuleDescription {
   const file = wasm.replace(/(\.wasm)?$/, ".json");
-  const hint = "Run: meltemi build";
+  const hint = `Run: meltemi build${wasm === defaultModule ? "" : ` --out ${wasm}`}`;
   let text: string;
   try {
     accessSync(wasm);
