@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
@@ -30,6 +30,23 @@ it("writes a module that loads, with its description beside it", async () => {
   const described = JSON.parse(readFileSync(join(folder, "deep", "mine.json"), "utf8"));
   expect(described).toMatchObject((await Host.load(wasm)).describe() as object);
   expect(existsSync(join(folder, "deep", "mine.wat"))).toBe(false);
+}, 60_000);
+
+it("writes the text of a debug build beside it", async () => {
+  vi.spyOn(process.stdout, "write").mockReturnValue(true);
+  await build().parseAsync(["--debug", "--out", join(folder, "mine")], { from: "user" });
+  expect(readFileSync(join(folder, "mine.wat"), "utf8")).toMatch(/^\(module/);
+  expect(existsSync(join(folder, "mine.wasm"))).toBe(true);
+}, 60_000);
+
+it("says where it cannot write", async () => {
+  const file = join(folder, "file");
+  writeFileSync(file, "");
+  const out = join(file, "mine.wasm");
+  const error = await build()
+    .parseAsync(["--out", out], { from: "user" })
+    .catch((thrown) => thrown);
+  expect(error).toMatchObject({ code: "E_WRITE", message: expect.stringContaining(`${out} cannot be written`) });
 }, 60_000);
 
 it("refuses what Envoy would refuse", async () => {

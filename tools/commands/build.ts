@@ -39,8 +39,13 @@ async function run({ debug, out, json }: Options): Promise<void> {
   // Nothing is written before all is known to be well. The description says what the module can do, and stands beside it.
   files.set(path.replace(/\.wasm$/, ".json"), Buffer.from(`${JSON.stringify(description, undefined, 2)}\n`));
   for (const [name, contents] of files) {
-    mkdirSync(dirname(name), { recursive: true });
-    writeFileSync(name, contents);
+    try {
+      mkdirSync(dirname(name), { recursive: true });
+      writeFileSync(name, contents);
+    } catch (cause) {
+      const hint = "Write it somewhere else: meltemi build --out FILE";
+      throw new UserError("E_WRITE", `${name} cannot be written: ${(cause as Error).message}`, { hint, cause });
+    }
   }
 
   const gzip = gzipSync(wasm).length;
@@ -66,7 +71,11 @@ async function compile(target: string, out?: string): Promise<Map<string, Buffer
   const { default: asc } = await import("assemblyscript/asc");
   const files = new Map<string, Buffer>();
   const options = ["--target", target, "--baseDir", packageRoot];
-  if (out) options.push("--outFile", out.endsWith(".wasm") ? out : `${out}.wasm`);
+  if (out) {
+    const wasm = out.endsWith(".wasm") ? out : `${out}.wasm`;
+    options.push("--outFile", wasm);
+    if (target === "debug") options.push("--textFile", wasm.replace(/wasm$/, "wat"));
+  }
   const { error } = await asc.main(options, {
     stderr: process.stderr,
     writeFile: (name, contents, baseDir) => void files.set(resolve(baseDir, name), Buffer.from(contents)),

@@ -168,6 +168,12 @@ routes:
     expect(error).toMatchObject({ code: "E_PROTOCOL", exit: Exit.usage });
   });
 
+  it("is read by the same rules as for run", async () => {
+    const regex = await failure(capture, "--config", file("regex.yaml", yaml('{ regex: "a(b" }')));
+    expect(regex).toMatchObject({ code: "E_CONFIG", exit: Exit.input });
+    expect(regex.options.hint).toContain("regex.yaml:10:47: not a regular expression that the module can match");
+  });
+
   it("of mode observe has nothing to route", async () => {
     const path = file(
       "observe.yaml",

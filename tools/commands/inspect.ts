@@ -8,8 +8,8 @@ import { isCapture, readCapture } from "../capture/pcap.js";
 import { type Connection, type Piece, reassemble, type Side } from "../capture/reassembly.js";
 import { type Segment, segmentOf } from "../capture/segment.js";
 import { isRequest, table } from "../capture/table.js";
-import { Exit, UserError } from "../errors.js";
-import { load } from "../model/load.js";
+import { loadFor } from "../configuration.js";
+import { Exit, fileProblem, UserError } from "../errors.js";
 import { describeModule, type ModuleConfig, moduleConfig } from "../model/module.js";
 import { defaultModule } from "../paths.js";
 
@@ -58,7 +58,7 @@ async function run(file: string, options: Options): Promise<void> {
   const readings = isText(bytes, options) ? readText(bytes, options) : readPackets(bytes, options);
 
   const known = describeModule(defaultModule).protocols.map(({ name }) => name);
-  const config = options.config === undefined ? undefined : moduleConfig(load(options.config, known));
+  const config = options.config === undefined ? undefined : moduleConfig(await loadFor(defaultModule, options.config));
   const wasm = readFileSync(defaultModule);
   const { protocol, pieces, decoded } = await read(wasm, readings, protocols(options, config, known), limit);
 
@@ -99,9 +99,7 @@ async function readInput(file: string): Promise<Buffer> {
   try {
     bytes = await (file === "-" ? buffer(process.stdin) : readFile(file));
   } catch (cause) {
-    const { code, message } = cause as NodeJS.ErrnoException;
-    const reason = code === "ENOENT" ? "there is no such file" : code === "EISDIR" ? "this is a folder" : message;
-    throw new UserError("E_NO_FILE", `${title(file)}: ${reason}`, { cause });
+    throw new UserError("E_NO_FILE", `${title(file)}: ${fileProblem(cause)}`, { cause });
   }
   if (bytes.length === 0) throw new UserError("E_EMPTY", `${title(file)} is empty`);
   return bytes;
