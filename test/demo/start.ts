@@ -25,7 +25,8 @@ const program = new Command("npm start --")
     "after",
     "\nExit codes: 0 all went well, 2 usage, 3 something is missing, 4 requests were lost or wrong.",
   )
-  .exitOverride();
+  .exitOverride()
+  .showHelpAfterError("(npm start -- --help shows the options)");
 
 try {
   program.parse();

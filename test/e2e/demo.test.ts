@@ -79,5 +79,6 @@ describe("npm start", () => {
     const { exit, output } = start(args);
     expect(await exit).toBe(2);
     expect(await output).toMatch(/^error: .*(Allowed choices are observe, route|whole number|unknown option)/);
+    expect(await output).toContain("npm start -- --help");
   });
 });

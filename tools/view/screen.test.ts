@@ -159,3 +159,9 @@ test("figures are short", () => {
   expect(sparkline([0, 1, 50, 100])).toBe("▁▂▅█");
   expect(sparkline([0, 0])).toBe("▁▁");
 });
+
+test("folds the lines of the footer, because a cut address is none", () => {
+  const url = "http://127.0.0.1:9901/stats/prometheus";
+  const lines = render(page(undefined, { footer: [`metrics: ${url}`] }), { columns: 20, rows: 24, colour: false });
+  expect(lines.slice(-3)).toEqual(["metrics: http://127.", "0.0.1:9901/stats/pro", "metheus"]);
+});

@@ -67,7 +67,9 @@ export function render(page: Page, screen: Screen): string[] {
   const head = [`${paint(["bold", "cyan"], "meltemi")}${gap}${paint("bold", title)}`, ""];
   const foot = page.traffic ? facts(page.traffic).map(([name, text]) => fact(name, text, screen.columns, paint)) : [];
   if (page.trouble) foot.push(plain("yellow", `no new figures: ${page.trouble}`));
-  if (page.footer.length > 0) foot.push("", ...page.footer.map((line) => plain("dim", line)));
+  // Folded, not cut: there are addresses in these lines.
+  const footer = page.footer.flatMap((line) => fold(line, screen.columns));
+  if (footer.length > 0) foot.push("", ...footer.map((line) => plain("dim", line)));
 
   const space = screen.rows - 1 - head.length - foot.length;
   const body = page.traffic?.methods.length
@@ -194,6 +196,10 @@ const list = (counts: readonly Count[]) => counts.map(({ label, total }) => `${l
 
 function cut(text: string, width: number): string {
   return text.length <= width ? text : `${text.slice(0, Math.max(0, width - 1))}…`;
+}
+
+function fold(text: string, width: number): string[] {
+  return text.length <= width || width < 1 ? [text] : [text.slice(0, width), ...fold(text.slice(width), width)];
 }
 
 /** Cut at the front: the end of a service's name says more than its package. */
