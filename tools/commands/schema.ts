@@ -14,6 +14,6 @@ export function schema(): Command {
 }
 
 /** The text of schema/meltemi.schema.json. */
-export function schemaText(): string {
+function schemaText(): string {
   return `${JSON.stringify(jsonSchema(), undefined, 2)}\n`;
 }

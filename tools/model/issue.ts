@@ -46,7 +46,7 @@ export class ModelError extends UserError {
 }
 
 /** `file:line:column: message`, then the source line and carets below it. */
-export function renderIssue(issue: Issue, source: string): string {
+function renderIssue(issue: Issue, source: string): string {
   const { file, line, column, length, message, expected, suggestion } = issue;
   const tail = suggestion !== undefined ? `, did you mean "${suggestion}"?` : expected ? `, expected ${expected}` : "";
   const head = `${file}:${line}:${column}: ${message}${tail}`;
