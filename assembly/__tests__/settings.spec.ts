@@ -147,7 +147,7 @@ describe("settings", () => {
     limit("frameBytes", 64, u32.MAX_VALUE);
     limit("headBytes", 64, 1 << 20);
     limit("inFlight", 1, 1 << 20);
-    limit("series", 1, 100_000);
+    limit("series", 1, 10_000);
     limit("waitMilliseconds", 10, 3_600_000);
     expect(wrongWith('"limits":[]')).toBe("$.limits: expected an object, found an array");
     expect(wrongWith('"limits":{"frameBytes":"64MiB"}')).toBe(

@@ -85,14 +85,7 @@ describe("Table", () => {
         } else {
           const i = random.below(model.keys.length) as i32;
           const record = model.recordAt(i);
-          if (random.below(2)) {
-            table.remove(record);
-          } else {
-            table.unlink(record);
-            same<usize>(changetype<Record>(record).owner, 0, "what is unlinked belongs to nobody");
-            same(changetype<Record>(record).serial, model.serials[i], "and is kept");
-            table.recycle(record);
-          }
+          table.remove(record);
           model.removeAt(i);
         }
         const at = model.find(owner, key, 0);
@@ -134,17 +127,6 @@ describe("Table", () => {
       if (i % 3) table.remove(record);
     }
     expect(table.count).toBe(67);
-  });
-
-  it("keeps a record that is unlinked from being given out before it is recycled", () => {
-    const table = new Table(offsetof<Record>());
-    const kept = put(table, 1, 7, 99);
-    table.unlink(kept);
-    expect(table.find(1, 7)).toBe(0);
-    for (let i: u32 = 0; i < 300; i++) same(table.add(1, i) == kept, false, "still in use");
-    expect(changetype<Record>(kept).serial).toBe(99);
-    table.recycle(kept);
-    expect(table.add(1, 1000)).toBe(kept);
   });
 
   it("takes no more memory for what comes and goes", () => {

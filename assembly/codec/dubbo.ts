@@ -57,7 +57,7 @@ const TIMEOUT = Slice.of("timeout");
 @final
 export class Dubbo extends Codec {
   private version: Slice = Slice.make();
-  /** Of the request whose head was read last: where its parameter types begin. */
+  /** Where the parameter types begin of the request whose head was just read: metadata() goes on from there. */
   private behindNames: usize = 0;
   private skipped: Slice = Slice.make();
   private key: Slice = Slice.make();
@@ -201,7 +201,7 @@ export class Dubbo extends Codec {
       look = Hessian2.string(value);
       if (look) return look;
       if (fragmented || Hessian2.fragmented) frame.metadataDropped = true;
-      if (key.ptr && value.ptr && !frame.find(key.ptr, key.size).ptr) {
+      if (key.ptr && value.ptr && (frame.full || !frame.find(key.ptr, key.size).ptr)) {
         frame.add(key, value);
         if (key.is(TIMEOUT.ptr, TIMEOUT.size)) frame.deadline = milliseconds(value);
       }

@@ -126,6 +126,11 @@ export class Frame {
     return changetype<Slice>(this.entries + (i * 2 + 1) * offsetof<Slice>());
   }
 
+  /** No more entries are kept; add() only notes that some are missing. */
+  get full(): bool {
+    return this.metadataCount >= METADATA_MAX;
+  }
+
   add(key: Slice, value: Slice): void {
     const i = this.metadataCount;
     if (i >= METADATA_MAX) {

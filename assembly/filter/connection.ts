@@ -75,6 +75,8 @@ export class Connections {
     const connection = changetype<Connection>(Connections.table.add(0, context));
     connection.settingsPtr = changetype<usize>(settings);
     settings.retain();
+    Connections.lastContext = context;
+    Connections.last = changetype<usize>(connection);
     return connection;
   }
 

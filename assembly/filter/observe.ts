@@ -180,8 +180,6 @@ export class Observe extends Scanner {
       return;
     }
     const request = changetype<Request>(found);
-    // No other reply must find it while this one's body passes.
-    this.requests.unlink(found);
     const series = changetype<Series>(request.series);
     const half = this.half;
     half.request = found;
@@ -210,8 +208,7 @@ export class Observe extends Scanner {
     if (next) changetype<Request>(next).previousOfConnection = previous;
     if (previous) changetype<Request>(previous).nextOfConnection = next;
     else connection.requests = next;
-    if (request.owner) this.requests.unlink(changetype<usize>(request));
-    this.requests.recycle(changetype<usize>(request));
+    this.requests.remove(changetype<usize>(request));
   }
 
   /** Ends every request of a connection with the same outcome. */

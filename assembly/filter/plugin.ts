@@ -21,6 +21,8 @@ const route = new Route();
 /** By root context. */
 const roots = new Map<u32, Settings>();
 let reportedMemory: i64 = 0;
+const memoryName = new Sink();
+memoryName.text("meltemi_guest_memory_bytes");
 
 /** The life of configurations and connections: which filter gets which callback. */
 @final
@@ -54,10 +56,15 @@ export class Plugin {
     const at = Connections.find(context);
     if (!at) return Action.Continue;
     const connection = changetype<Connection>(at);
-    if (connection.phase == Phase.Routing) route.data(connection, size, end);
+    const settings = connection.settings;
+    if (connection.phase == Phase.Routing) {
+      route.data(connection, size, end);
+      // Closing may end the connection's context before it returns, and then its record is another's.
+      if (Connections.find(context) != at) return Action.StopIteration;
+    }
     if (end) connection.end(Side.Client);
     observe.data(connection, Side.Client, size);
-    Plugin.arm(connection.settings);
+    Plugin.arm(settings);
     return connection.phase == Phase.Routing || connection.phase == Phase.Closed
       ? Action.StopIteration
       : Action.Continue;
@@ -126,9 +133,7 @@ export class Plugin {
   private static reportMemory(): void {
     const bytes = (memory.size() as i64) << 16;
     if (bytes == reportedMemory) return;
-    const name = new Sink();
-    name.text("meltemi_guest_memory_bytes");
-    Metrics.add(Metrics.id(MetricKind.Gauge, name), bytes - reportedMemory);
+    Metrics.add(Metrics.id(MetricKind.Gauge, memoryName), bytes - reportedMemory);
     reportedMemory = bytes;
   }
 }

@@ -86,13 +86,15 @@ export class Route {
     while (true) {
       const offset = connection.routeOffset;
       const need = max<u32>(connection.routeWant, codec.min);
+      // With the heartbeats before it: all of it waits in the connection's buffer.
+      if (size > offset && offset + need > most) return -Bad.HeadTooLarge;
       if (size < offset + need) return need;
       // What a head may have at the most, and no more: a body may be much longer.
-      const n = min<u32>(size - offset, most);
+      const n = min<u32>(size, most) - offset;
       const p = Buffer.read(BufferType.DownstreamData, offset, n);
       if (!p || Buffer.size != n) return -Bad.Length;
       frame.side = Side.Client;
-      const look = codec.look(p, n, frame, settings.frameLimit, most, settings.routesByMetadata);
+      const look = codec.look(p, n, frame, settings.frameLimit, most - offset, settings.routesByMetadata);
       if (look < 0) return look;
       if (look == READY && frame.kind >= Kind.Heartbeat && frame.kind <= Kind.HeartbeatReply) {
         this.leave(connection);
@@ -102,7 +104,7 @@ export class Route {
         continue;
       }
       // Waiting for twice as much keeps the work of a head that trickles in proportional to its length.
-      const known = min<u64>(frame.length, most as u64) as u32;
+      const known = min<u64>(frame.length, (most - offset) as u64) as u32;
       connection.routeWant = max<u32>(look, min<u32>(n << 1, known));
       return look;
     }

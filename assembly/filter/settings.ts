@@ -110,7 +110,7 @@ export class SettingsReader {
     // Held bytes must fit into the connection's buffer, which is 1 MiB where nobody says otherwise.
     settings.headLimit = whole(json.at("headBytes"), 64, 1 << 20, settings.headLimit) as u32;
     settings.inFlightLimit = whole(json.at("inFlight"), 1, 1 << 20, settings.inFlightLimit) as u32;
-    settings.seriesLimit = whole(json.at("series"), 1, 100_000, settings.seriesLimit) as u32;
+    settings.seriesLimit = whole(json.at("series"), 1, 10_000, settings.seriesLimit) as u32;
     settings.waitMilliseconds = whole(json.at("waitMilliseconds"), 10, 3_600_000, settings.waitMilliseconds) as u32;
   }
 

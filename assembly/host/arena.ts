@@ -47,7 +47,7 @@ export class Arena {
     return used;
   }
 
-  /** Gives back what was allocated since mark(). */
+  /** Gives back what was allocated since mark(), and every block that did not fit into the arena, whenever. */
   @inline
   static rewind(mark: usize): void {
     used = mark;

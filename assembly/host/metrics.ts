@@ -40,6 +40,8 @@ export class Metrics {
     metric.name = heap.alloc(name.size);
     metric.nameSize = name.size;
     memory.copy(metric.name, name.ptr, name.size);
+    // 0, which no metric has, where the host refuses: adding to it does nothing.
+    store<u32>(out, 0);
     proxy_define_metric(kind, name.ptr, name.size, out);
     metric.id = load<u32>(out);
     return metric.id;

@@ -99,12 +99,6 @@ export class Table {
   }
 
   remove(record: usize): void {
-    this.unlink(record);
-    this.recycle(record);
-  }
-
-  /** Takes a record out, so that it is not found any more, but keeps it until recycle(). Its owner becomes 0. */
-  unlink(record: usize): void {
     const entry = changetype<Entry>(record);
     const bucket = this.bucket(entry.owner, entry.key);
     const next = entry.next;
@@ -113,14 +107,9 @@ export class Table {
     else bucket.first = next;
     if (next) changetype<Entry>(next).previous = previous;
     else bucket.last = previous;
-    entry.owner = 0;
-    this.count--;
-  }
-
-  /** Gives back a record that was unlinked. */
-  recycle(record: usize): void {
-    changetype<Entry>(record).next = this.free;
+    entry.next = this.free;
     this.free = record;
+    this.count--;
   }
 
   /** Another number for each number, whose upper and lower bits depend on all bits of `x`. */

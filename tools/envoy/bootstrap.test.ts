@@ -124,7 +124,7 @@ const samples: [string, () => string][] = [
   [
     "the greatest limits",
     () =>
-      bootstrapYaml(route("limits: { frame: 4294967295, head: 1MiB, inFlight: 1048576, series: 100000, wait: 1h }\n"), {
+      bootstrapYaml(route("limits: { frame: 4294967295, head: 1MiB, inFlight: 1048576, series: 10000, wait: 1h }\n"), {
         module: defaultModule,
       }),
   ],

@@ -374,7 +374,7 @@ meltemi.yaml:14:18: limits.frame "64MB": there is no unit "MB" here, expected a 
     [
       "a number that is too large",
       `${observed}limits: { series: 1000000 }\n`,
-      "3:19: limits.series is too large, expected at most 100000",
+      "3:19: limits.series is too large, expected at most 10000",
     ],
   ];
   it.each(cases)("%s", (_, source, expected) => {

@@ -185,7 +185,7 @@ export const schema = keys({
     series: z
       .int()
       .min(1)
-      .max(100_000)
+      .max(10_000)
       .prefault(1000)
       .describe("Most pairs of service and method with metrics of their own; later ones count as other."),
     wait: duration
