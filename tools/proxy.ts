@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { bootstrap, STDOUT } from "./envoy/bootstrap.js";
 import { type Envoy, type FindOptions, findEnvoy } from "./envoy/find.js";
@@ -63,6 +63,9 @@ export function startProxy(model: Model, options: ProxyOptions): Promise<Running
 async function envoyProxy(envoy: Envoy, model: Model, options: ProxyOptions): Promise<RunningProxy> {
   const module = resolve(options.module);
   const accessLog = options.accessLog === undefined ? undefined : resolve(options.accessLog);
+  if (accessLog !== undefined && accessLog !== STDOUT && !existsSync(dirname(accessLog))) {
+    throw new UserError("E_NO_FILE", `--access-log: there is no folder ${dirname(accessLog)}`);
+  }
   // Why a start failed is told in fewer words than Envoy's.
   let live = false;
   const running = await EnvoyProcess.start({

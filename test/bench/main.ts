@@ -2,9 +2,10 @@
 import { spawnSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { cpus } from "node:os";
-import { parseArgs } from "node:util";
+import { Command } from "commander";
 import { type Envoy, findEnvoy } from "../../tools/envoy/find.js";
 import type { EnvoyProcess } from "../../tools/envoy/process.js";
+import { wholeNumber } from "../../tools/options.js";
 import { parseMetrics } from "../../tools/view/prometheus.js";
 import { Load, startEcho } from "./child.js";
 import { type Decoding, measureDecoding } from "./decode.js";
@@ -46,31 +47,24 @@ interface Aim {
   readonly met: boolean;
 }
 
-const { values: options } = parseArgs({
-  options: {
-    quick: { type: "boolean", default: false },
-    markdown: { type: "boolean", default: false },
-    json: { type: "string" },
-    rounds: { type: "string" },
-    only: { type: "string", default: "" },
-    help: { type: "boolean", short: "h", default: false },
-  },
-});
-if (options.help) {
-  process.stdout.write(`npm run bench -- [--quick] [--rounds N] [--only REGEX] [--markdown] [--json FILE]
+const options = new Command("npm run bench --")
+  .description("What one request costs Envoy's CPU with each way of handling it.")
+  .option("--quick", "a part of it, in less than two minutes")
+  .option(
+    "--rounds <n>",
+    "measurements of each figure, of which the median counts (15, quick: 5)",
+    wholeNumber(1, 1000),
+  )
+  .option("--only <regex>", "only scenarios whose name matches", (text) => new RegExp(text))
+  .option("--markdown", "tables for a README")
+  .option("--json <file>", "all figures of all rounds")
+  .addHelpText("after", "\nExample:\n  $ npm run bench -- --quick --only 'connections? x'")
+  .parse()
+  .opts<{ quick?: true; rounds?: number; only?: RegExp; markdown?: true; json?: string }>();
 
-  --quick       a part of it, in less than two minutes
-  --rounds N    measurements of each figure, of which the median counts (15, quick: 5)
-  --only REGEX  only scenarios whose name matches
-  --markdown    tables for a README
-  --json FILE   all figures of all rounds
-`);
-  process.exit();
-}
-
-const quick = options.quick;
+const quick = options.quick ?? false;
 // Many short rounds rather than few long ones: what disturbs a shared machine lasts for seconds.
-const rounds = Number(options.rounds ?? (quick ? 5 : 15));
+const rounds = options.rounds ?? (quick ? 5 : 15);
 const phases = { warmMs: 100, measureMs: quick ? 200 : 300 };
 
 const pipelining: Scenario[] = [1, 16].flatMap((inFlight) =>
@@ -100,7 +94,7 @@ const crowds: Scenario[] = [10, 100, 1000, mostConnections].map((n) => {
 });
 
 const all = [...pipelining, ...bodies, ...crowds];
-const asked = new RegExp(options.only);
+const asked = options.only ?? /./;
 const quickOnes = new Set([...pipelining, bodies[2], crowds[2]]);
 const scenarios = all.filter((scenario) => asked.test(scenario.name) && (!quick || quickOnes.has(scenario)));
 
@@ -308,7 +302,7 @@ const judged = aims(rows, idleMemory, decoded);
 const tables = [costs(rows), memory(idleMemory), decoding(decoded), aimTable(judged)].filter(
   ({ length }) => length > 1,
 );
-process.stdout.write(`\n${tables.map((table) => format(table, options.markdown)).join("\n")}`);
+process.stdout.write(`\n${tables.map((table) => format(table, options.markdown ?? false)).join("\n")}`);
 if (options.json) {
   const result = { date: new Date().toISOString(), machine, rows, idleMemory, decoded, aims: judged };
   writeFileSync(options.json, `${JSON.stringify(result, null, 2)}\n`);

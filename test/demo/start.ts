@@ -1,11 +1,12 @@
 // `npm start`: Dubbo clients and servers with Envoy between them, and what the module counts there.
 import { setMaxListeners } from "node:events";
 import { relative } from "node:path";
-import { Argument, Command, CommanderError, InvalidArgumentError } from "commander";
+import { Argument, Command, CommanderError } from "commander";
 import { Exit, UserError } from "../../tools/errors.js";
 import { load } from "../../tools/model/load.js";
 import { describeModule } from "../../tools/model/module.js";
 import { formatAddress } from "../../tools/model/units.js";
+import { wholeNumber } from "../../tools/options.js";
 import { defaultModule } from "../../tools/paths.js";
 import { envoyIfAny, type RunningProxy, startProxy } from "../../tools/proxy.js";
 import { startView } from "../../tools/view/live.js";
@@ -20,7 +21,7 @@ const allModes = Object.keys(modes) as ModeName[];
 const program = new Command("npm start --")
   .description("Two versions of a Dubbo service, clients, and the module in Envoy between them.")
   .addArgument(new Argument("[mode...]", "what to show").choices(allModes).default(allModes))
-  .option("--requests <n>", "end after so many requests (default: Ctrl-C ends it)", wholeNumber)
+  .option("--requests <n>", "end after so many requests (default: Ctrl-C ends it)", wholeNumber(1, 1e9))
   .addHelpText(
     "after",
     "\nExit codes: 0 all went well, 2 usage, 3 something is missing, 4 requests were lost or wrong.",
@@ -108,9 +109,4 @@ async function demo(names: ModeName[], { requests = Number.POSITIVE_INFINITY }: 
 
 function say(text: string): void {
   process.stdout.write(`${text}\n`);
-}
-
-function wholeNumber(text: string): number {
-  if (!/^[1-9]\d{0,8}$/.test(text)) throw new InvalidArgumentError("expected a whole number from 1.");
-  return Number(text);
 }

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { buffer } from "node:stream/consumers";
-import { Command, InvalidArgumentError, Option } from "commander";
+import { Command, Option } from "commander";
 import { type Decoded, decode, type Frame, type Route, route } from "../capture/decode.js";
 import { isHex, readHex } from "../capture/hex.js";
 import { isCapture, readCapture } from "../capture/pcap.js";
@@ -11,6 +11,7 @@ import { isRequest, table } from "../capture/table.js";
 import { loadFor } from "../configuration.js";
 import { Exit, fileProblem, UserError } from "../errors.js";
 import { describeModule, type ModuleConfig, moduleConfig } from "../model/module.js";
+import { wholeNumber } from "../options.js";
 import { defaultModule } from "../paths.js";
 
 interface Options {
@@ -36,11 +37,11 @@ export function inspect(): Command {
     .option("--json", "one JSON object for each frame")
     .addOption(new Option("--hex", "the file is hex text (default: look)").conflicts("pcap"))
     .addOption(new Option("--pcap", "the file is a capture (default: look)").conflicts("hex"))
-    .option("--port <number>", "only connections to this port of a server", number(1, 65535))
+    .option("--port <number>", "only connections to this port of a server", wholeNumber(1, 65535))
     .addOption(
       new Option("--from <side>", "who sent the hex text (default: who fits best)").choices(["client", "server"]),
     )
-    .option("--limit <number>", "stop after this many frames", number(1, Number.MAX_SAFE_INTEGER))
+    .option("--limit <number>", "stop after this many frames", wholeNumber(1, Number.MAX_SAFE_INTEGER))
     .addHelpText(
       "after",
       `
@@ -81,14 +82,6 @@ async function run(file: string, options: Options): Promise<void> {
     const color = process.stdout.isTTY === true && process.stdout.hasColors();
     process.stdout.write(table(frames, routes, { width, color }));
   }
-}
-
-function number(least: number, most: number) {
-  return (text: string) => {
-    const value = Number(text);
-    if (Number.isInteger(value) && value >= least && value <= most) return value;
-    throw new InvalidArgumentError(`Expected a whole number from ${least} to ${most}.`);
-  };
 }
 
 const say = (text: string) => process.stderr.write(`meltemi: ${text}\n`);

@@ -1,10 +1,11 @@
 import { relative, resolve, sep } from "node:path";
-import { Command, InvalidArgumentError } from "commander";
+import { Command } from "commander";
 import { loadFor } from "../configuration.js";
 import { bootstrapYaml } from "../envoy/bootstrap.js";
 import type { LogLine } from "../envoy/process.js";
 import type { Model } from "../model/schema.js";
 import { formatAddress } from "../model/units.js";
+import { wholeNumber } from "../options.js";
 import { defaultModule } from "../paths.js";
 import { envoyIfAny, startProxy } from "../proxy.js";
 import { startView } from "../view/live.js";
@@ -25,7 +26,7 @@ export function run(): Command {
     .argument("[file]", "the configuration", "meltemi.yaml")
     .option("--print", "print Envoy's configuration as YAML and do nothing else")
     .option("--envoy <path>", "the Envoy to run (default: $MELTEMI_ENVOY, the PATH, or one that is fetched)")
-    .option("--concurrency <n>", "worker threads (default: one for each core)", wholeNumber)
+    .option("--concurrency <n>", "worker threads (default: one for each core)", wholeNumber(1, 1024))
     .option("--module <file>", "another WebAssembly module", defaultModule)
     .option("--access-log <file>", "write a JSON line for each connection that ends, e.g. to /dev/stdout")
     .option("--no-view", "show no live numbers, only the log")
@@ -42,8 +43,11 @@ async function action(file: string, options: Options): Promise<void> {
   const model = await loadFor(options.module, file);
   if (options.print) {
     const module = fromHere(options.module);
-    const log = options.accessLog === undefined ? "" : `--access-log ${options.accessLog} `;
-    const header = `Written by: meltemi run --print ${log}${file}`;
+    const given = [
+      ...(options.module === defaultModule ? [] : ["--module", options.module]),
+      ...(options.accessLog === undefined ? [] : ["--access-log", options.accessLog]),
+    ];
+    const header = `Written by: ${["meltemi run --print", ...given, file].join(" ")}`;
     process.stdout.write(bootstrapYaml(model, { module, accessLog: options.accessLog }, header));
     return;
   }
@@ -113,9 +117,4 @@ function aborted(signal: AbortSignal): Promise<void> {
 function fromHere(path: string): string {
   const below = relative(process.cwd(), resolve(path));
   return below.split(sep)[0] === ".." ? resolve(path) : below;
-}
-
-function wholeNumber(text: string): number {
-  if (!/^[1-9]\d{0,3}$/.test(text)) throw new InvalidArgumentError("expected a whole number from 1.");
-  return Number(text);
 }

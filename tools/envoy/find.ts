@@ -47,7 +47,7 @@ export interface FindOptions {
 export async function findEnvoy(options: FindOptions = {}): Promise<Envoy> {
   const { env = process.env, say = () => {}, python = "python3", docker = "docker" } = options;
   const named = options.path ?? env.MELTEMI_ENVOY;
-  if (named === "none") throw none(["MELTEMI_ENVOY=none asks for none"]);
+  if (named === "none") throw none("MELTEMI_ENVOY=none asks for none");
   if (named) {
     const found = probe(named);
     if ("envoy" in found) return found.envoy;
@@ -73,15 +73,15 @@ export async function findEnvoy(options: FindOptions = {}): Promise<Envoy> {
   }
   if (dockerAnswers(docker)) return dockerEnvoy(docker);
   reasons.push("no Docker answers");
-  throw none(reasons);
-}
-
-function none(reasons: string[]): UserError {
   const hint = [
     ...reasons.map((reason) => `- ${reason}`),
     "Install Envoy, or name one with MELTEMI_ENVOY=/path/to/envoy.",
   ];
-  return new UserError("E_NO_ENVOY", "there is no Envoy", { exit: Exit.missing, hint: hint.join("\n") });
+  throw none(hint.join("\n"));
+}
+
+function none(hint: string): UserError {
+  return new UserError("E_NO_ENVOY", "there is no Envoy", { exit: Exit.missing, hint });
 }
 
 function probe(path: string): { envoy: Envoy } | { wrong: string } {

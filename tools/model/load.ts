@@ -19,7 +19,8 @@ export function load(path: string, protocols: readonly (Protocol | string)[], re
   try {
     source = readFileSync(path, "utf8");
   } catch (cause) {
-    throw new UserError("E_NO_FILE", `${path}: ${fileProblem(cause)}`, { cause });
+    const hint = "Two to start from: envoy/observe/meltemi.yaml and envoy/route/meltemi.yaml of the package.";
+    throw new UserError("E_NO_FILE", `${path}: ${fileProblem(cause)}`, { hint, cause });
   }
   return parse(source, protocols, path, regexCheck);
 }
