@@ -138,6 +138,11 @@ test("a summary names the busy methods only", () => {
   expect(line).toBe("1,234 req/s  0 errors/s  p50 <1 ms  p99 20 ms  0 in flight  s/busy 7.3");
 });
 
+test("a summary says which way a method goes where there are several", () => {
+  const both = ["inbound", "outbound"].map((direction) => method("s", "m", { direction, requestsPerSecond: 1 }));
+  expect(summary(traffic(both))).toMatch(/ {2}dubbo inbound s\/m 1 {2}dubbo outbound s\/m 1$/);
+});
+
 test("figures are short", () => {
   expect([0, 0.04, 3, 9.96, 12.3, 123456.7].map(count)).toEqual(["0", "<0.1", "3", "10.0", "12", "123,457"]);
   expect([null, 0.2, 1, 1.6, 999.4, 12345].map(milliseconds)).toEqual([

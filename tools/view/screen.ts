@@ -82,13 +82,16 @@ export function render(page: Page, screen: Screen): string[] {
 export function summary(traffic: Traffic): string {
   const { all } = traffic;
   const methods = traffic.methods.filter(({ requestsPerSecond }) => requestsPerSecond > 0);
+  // The group only where there are several, as on a page.
+  const several = new Set(traffic.methods.map(groupOf)).size > 1;
+  const name = (load: MethodLoad) => `${several ? `${groupOf(load)} ` : ""}${load.service}/${load.method}`;
   return [
     `${count(all.requestsPerSecond)} req/s`,
     `${count(all.errorsPerSecond)} errors/s`,
     `p50 ${milliseconds(all.p50)}`,
     `p99 ${milliseconds(all.p99)}`,
     `${count(all.inFlight)} in flight`,
-    ...methods.map(({ service, method, requestsPerSecond }) => `${service}/${method} ${count(requestsPerSecond)}`),
+    ...methods.map((load) => `${name(load)} ${count(load.requestsPerSecond)}`),
     ...(traffic.decodeErrors.length > 0 ? [`decode errors ${list(traffic.decodeErrors)}`] : []),
     ...(traffic.closedConnections.length > 0 ? [`closed ${list(traffic.closedConnections)}`] : []),
   ].join(gap);

@@ -53,7 +53,7 @@ export interface Traffic {
 /**
  * What happened between two snapshots of the metrics that the module keeps (docs/architecture.md).
  *
- * Envoy brings its histograms up to date only every few seconds, so the quantiles may be taken over a longer time than
+ * Envoy brings its histograms up to date only from time to time, so the quantiles may be taken over a longer time than
  * the rates: since `older`. Equal snapshots give zero rates and no quantiles.
  */
 export function measure(before: Snapshot, after: Snapshot, older: Snapshot = before): Traffic {
