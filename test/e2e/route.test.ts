@@ -192,9 +192,7 @@ describe("route", () => {
     void tooSlow.trickle(request, 1, 30);
     void slow.trickle(request, 10, 10);
     await tooSlow.closed;
-    const took = performance.now() - then;
-    expect(took).toBeGreaterThan(750);
-    expect(took).toBeLessThan(1600);
+    expect(performance.now() - then).toBeGreaterThan(750);
     await eventually(() => expect(slow.messages()).toMatchObject([{ value: "Hello fig from v2" }]));
     expect(slow.open).toBe(true);
     expect(await proxy.metric("meltemi_closed_connections_total", { reason: "timeout" })).toBe(1);

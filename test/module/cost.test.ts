@@ -299,25 +299,23 @@ describe("guest memory", () => {
   });
 });
 
-describe("time", () => {
+// Nothing here is timed: work that grows with the square of the input would not be done before a test's timeout.
+describe("work", () => {
   it("is not spent on walking past requests with the same id", async () => {
     const { host, root } = await observing();
     const { connection } = connect(root);
     const frame = encodeReply(1, "x");
     const chunk = Buffer.concat(Array.from({ length: 1000 }, () => request(1)));
-    const started = performance.now();
     for (let i = 0; i < 65; i++) connection.downstream(chunk);
     connection.upstream(frame);
     connection.close("client");
     expect(sum(host, "meltemi_requests_total", { status: "client_gone" })).toBe(64_999);
-    // It takes a tenth of a second; with a walk for each it took ten.
-    expect(performance.now() - started).toBeLessThan(3000);
   });
 
   it("is not spent on walking past requests whose ids a client chose to meet in the table", async () => {
     const { host, root } = await observing();
     const { connection } = connect(root);
-    const ids = meeting(32_000);
+    const ids = meeting(64_000);
     const withId = (frame: Buffer, id: bigint) => {
       const copy = Buffer.from(frame);
       copy.writeBigUInt64BE(id, 4);
@@ -328,11 +326,8 @@ describe("time", () => {
     // Replies that nobody waits for, to where a request of the other side with that id would be.
     const failed = Buffer.from("dabb0250000000000000000000000000", "hex");
     const replies = Buffer.concat(ids.map((id) => withId(failed, id ^ (1n << 29n))));
-    const started = performance.now();
     connection.downstream(replies);
-    const took = performance.now() - started;
     expect(sum(host, "meltemi_unmatched_responses_total")).toBe(ids.length);
-    expect(took).toBeLessThan(500);
   });
 });
 
