@@ -79,8 +79,9 @@ export abstract class Codec {
   abstract head(p: usize, n: u32, frame: Frame): Look;
 
   /**
-   * Adds the metadata of a frame of any kind whose head() was just READY on the same p and n. Bytes that are a frame but whose metadata
-   * cannot be read set frame.metadataDropped and are READY: a strange argument is no reason to lose a request.
+   * Adds the metadata of a frame of any kind whose head() was just READY on the same p and n. Bytes that are a frame
+   * but whose metadata cannot be read set frame.metadataDropped and are READY: a strange argument is no reason to lose a
+   * request.
    */
   metadata(p: usize, n: u32, frame: Frame): Look {
     return READY;

@@ -75,10 +75,7 @@ export class Series extends Entry {
     let at = this.outcomes;
     while (at) {
       const outcome = changetype<Outcome>(at);
-      // A codec's names are static, so the address alone tells most of the time.
-      if (outcome.textSize == size && (outcome.text == text || Bytes.equal(outcome.text, text, size))) {
-        return outcome;
-      }
+      if (outcome.textSize == size && Bytes.equal(outcome.text, text, size)) return outcome;
       at = outcome.next;
     }
     const count = this.outcomeCount;

@@ -63,7 +63,7 @@ export class Settings {
 export class SettingsReader {
   static error: string = "";
 
-  /** Null after a failure. No bytes at all are an empty object. */
+  /** Null after a failure. */
   static read(ptr: usize, size: u32): Settings | null {
     SettingsReader.error = "";
     const json = Json.parse(ptr, size);
