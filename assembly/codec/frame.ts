@@ -102,6 +102,16 @@ export class Frame {
     this.metadataDropped = false;
   }
 
+  /**
+   * How many bytes to wait for when `have` were too few to read this frame: what the codec needs, or twice what is there
+   * where the frame is known to have them, so that a head that trickles in byte by byte is read again a logarithmic
+   * number of times only.
+   */
+  grow(need: u32, have: u32, headLimit: u32): u32 {
+    const most = min<u64>(this.length, headLimit as u64) as u32;
+    return max<u32>(need, min<u32>(have << 1, most));
+  }
+
   /** The protocol's name of the status, fit for a label: `ok`, `exception`, `server_timeout`. Empty on requests. */
   @inline
   get outcome(): Slice {

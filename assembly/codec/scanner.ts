@@ -161,13 +161,9 @@ export abstract class Scanner {
     return codec.look(p, n, this.frame, this.frameLimit, this.headLimit, this.wantsMetadata);
   }
 
-  /**
-   * How many bytes to wait for: what the codec needs, or twice what is there where the frame is known to have them, so
-   * that a head that trickles in byte by byte is read again a logarithmic number of times only.
-   */
+  @inline
   private grow(need: u32, have: u32): u32 {
-    const most = min<u64>(this.frame.length, this.headLimit as u64) as u32;
-    return max<u32>(need, min<u32>(have << 1, most));
+    return this.frame.grow(need, have, this.headLimit);
   }
 
   /** Moves `size` bytes from `at` on to the held head. */

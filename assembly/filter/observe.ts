@@ -8,7 +8,7 @@ import { Entry, Table } from "../memory/table";
 import { Slice } from "../wire/slice";
 import { Connection, Half, Phase } from "./connection";
 import { Report } from "./report";
-import { LABEL_MAX, Labels, Outcome, Series } from "./series";
+import { Labels, Names, Outcome, Series } from "./series";
 import { Settings } from "./settings";
 
 /** A request that waits for its reply; `owner` is its connection and side, `key` its id. */
@@ -130,20 +130,15 @@ export class Observe extends Scanner {
   }
 
   private series(settings: Settings): Series {
-    if (!this.connection.named) this.name(settings);
-    return Series.of(this.labels(settings), this.frame, settings.service, settings.seriesLimit);
-  }
-
-  /** Names the connection after its first request: not after its series, which is `other` past the limit. */
-  private name(settings: Settings): void {
-    this.connection.named = true;
-    const service = this.frame.service;
-    const method = this.frame.method;
-    const own = settings.service;
-    if (service.size) FilterState.setOwn(SERVICE_STATE, service.ptr, min<u32>(service.size, LABEL_MAX));
-    else FilterState.setOwn(SERVICE_STATE, changetype<usize>(own), min<u32>(own.byteLength, LABEL_MAX));
-    if (method.size) FilterState.setOwn(METHOD_STATE, method.ptr, min<u32>(method.size, LABEL_MAX));
-    else FilterState.setOwn(METHOD_STATE, UNKNOWN.ptr, UNKNOWN.size);
+    const connection = this.connection;
+    Names.of(this.frame, settings.service);
+    if (!connection.named) {
+      // After its first request, not after that one's series, which is `other` past the limit.
+      connection.named = true;
+      FilterState.setOwn(SERVICE_STATE, Names.service.ptr, Names.service.size);
+      FilterState.setOwn(METHOD_STATE, Names.method.ptr, Names.method.size);
+    }
+    return Series.of(this.labels(settings), settings.seriesLimit);
   }
 
   private onRequest(settings: Settings): void {

@@ -103,9 +103,7 @@ export class Route {
         connection.routeWant = 0;
         continue;
       }
-      // Waiting for twice as much keeps the work of a head that trickles in proportional to its length.
-      const known = min<u64>(frame.length, (most - offset) as u64) as u32;
-      connection.routeWant = max<u32>(look, min<u32>(n << 1, known));
+      connection.routeWant = frame.grow(look, n, most - offset);
       return look;
     }
   }

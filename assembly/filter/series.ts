@@ -8,7 +8,7 @@ import { Sink } from "../wire/sink";
 import { Slice } from "../wire/slice";
 
 /** Longer services and methods are cut, so that a label has a bound. */
-export const LABEL_MAX: u32 = 255;
+const LABEL_MAX: u32 = 255;
 /** More outcomes than any protocol has; past it they are `other`. */
 const OUTCOMES_MAX: u32 = 64;
 /** So many each series may have; what all have beyond that comes out of one pool, because each costs four metrics. */
@@ -23,6 +23,24 @@ let firstDirty: usize = 0;
 /** Outcomes out of the pool. */
 let pooled: u32 = 0;
 const name = new Sink(1 << 14);
+
+/** What a frame counts under: never empty, and no longer than a label may be. */
+@final
+export class Names {
+  static readonly service: Slice = Slice.make();
+  static readonly method: Slice = Slice.make();
+
+  /** `unnamed` stands for a service that the frame does not name. */
+  static of(frame: Frame, unnamed: ArrayBuffer): void {
+    const service = Names.service;
+    const method = Names.method;
+    if (frame.service.size) service.point(frame.service);
+    else service.set(changetype<usize>(unnamed), unnamed.byteLength);
+    method.point(frame.method.size ? frame.method : UNKNOWN);
+    service.size = min<u32>(service.size, LABEL_MAX);
+    method.size = min<u32>(method.size, LABEL_MAX);
+  }
+}
 
 /** Durations that wait for a flush: for each the histogram's id and the milliseconds. */
 const SAMPLES_MAX: u32 = 2048;
@@ -149,59 +167,39 @@ export class Series extends Entry {
     }
   }
 
-  /** The series of the frame's service and method; `unnamed` stands for a service that the frame does not name. */
-  static of(labels: u32, frame: Frame, unnamed: ArrayBuffer, limit: u32): Series {
-    let service = frame.service.ptr;
-    let serviceSize = min<u32>(frame.service.size, LABEL_MAX);
-    let method = frame.method.ptr;
-    let methodSize = min<u32>(frame.method.size, LABEL_MAX);
-    if (!serviceSize) {
-      service = changetype<usize>(unnamed);
-      serviceSize = min<u32>(unnamed.byteLength, LABEL_MAX);
-    }
-    if (!methodSize) {
-      method = UNKNOWN.ptr;
-      methodSize = UNKNOWN.size;
-    }
-    const found = Series.find(labels, service, serviceSize, method, methodSize);
-    if (found) return changetype<Series>(found);
-    if (table.count >= limit) {
-      service = OTHER.ptr;
-      serviceSize = OTHER.size;
-      method = OTHER.ptr;
-      methodSize = OTHER.size;
-      const other = Series.find(labels, service, serviceSize, method, methodSize);
-      if (other) return changetype<Series>(other);
-    }
-    return Series.add(labels, service, serviceSize, method, methodSize);
-  }
-
-  private static find(labels: u32, service: usize, serviceSize: u32, method: usize, methodSize: u32): usize {
-    const hash = Hash.bytes(method, methodSize, Hash.bytes(service, serviceSize, 0));
+  /** The series of what Names.of() read last; `other` once there are `limit` series. */
+  static of(labels: u32, limit: u32): Series {
+    const service = Names.service;
+    const method = Names.method;
+    const hash = Hash.bytes(method.ptr, method.size, Hash.bytes(service.ptr, service.size, 0));
     let at = table.find(labels, hash);
     while (at) {
       const series = changetype<Series>(at);
       if (
-        series.serviceSize == serviceSize &&
-        series.methodSize == methodSize &&
-        Bytes.equal(series.service, service, serviceSize) &&
-        Bytes.equal(series.method, method, methodSize)
+        series.serviceSize == service.size &&
+        series.methodSize == method.size &&
+        Bytes.equal(series.service, service.ptr, service.size) &&
+        Bytes.equal(series.method, method.ptr, method.size)
       ) {
-        return at;
+        return series;
       }
       at = table.nextSame(at);
     }
-    return 0;
+    if (table.count < limit || service.ptr == OTHER.ptr) return Series.add(labels, hash);
+    service.point(OTHER);
+    method.point(OTHER);
+    return Series.of(labels, limit);
   }
 
-  private static add(labels: u32, service: usize, serviceSize: u32, method: usize, methodSize: u32): Series {
-    const hash = Hash.bytes(method, methodSize, Hash.bytes(service, serviceSize, 0));
+  private static add(labels: u32, hash: u64): Series {
+    const service = Names.service;
+    const method = Names.method;
     const series = changetype<Series>(table.add(labels, hash));
-    series.names = heap.alloc(serviceSize + methodSize);
-    series.serviceSize = serviceSize;
-    series.methodSize = methodSize;
-    memory.copy(series.service, service, serviceSize);
-    memory.copy(series.method, method, methodSize);
+    series.names = heap.alloc(service.size + method.size);
+    series.serviceSize = service.size;
+    series.methodSize = method.size;
+    memory.copy(series.service, service.ptr, service.size);
+    memory.copy(series.method, method.ptr, method.size);
     return series;
   }
 
