@@ -142,7 +142,7 @@ async function measure(
 }
 
 async function guestMemory(proxy: EnvoyProcess): Promise<number> {
-  const { scalars } = parseMetrics(await proxy.get("/stats/prometheus?filter=meltemi_guest_memory_bytes"));
+  const { scalars } = parseMetrics(await proxy.prometheus("meltemi_guest_memory_bytes"));
   return scalars.get("meltemi_guest_memory_bytes")?.[0]?.value ?? 0;
 }
 

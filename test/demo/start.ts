@@ -2,9 +2,9 @@
 import { setMaxListeners } from "node:events";
 import { relative } from "node:path";
 import { Argument, Command, CommanderError } from "commander";
+import { loadFor } from "../../tools/configuration.js";
 import { Exit, UserError } from "../../tools/errors.js";
-import { load } from "../../tools/model/load.js";
-import { describeModule } from "../../tools/model/module.js";
+import { interruptible } from "../../tools/interrupt.js";
 import { formatAddress } from "../../tools/model/units.js";
 import { wholeNumber } from "../../tools/options.js";
 import { defaultModule } from "../../tools/paths.js";
@@ -31,7 +31,8 @@ const program = new Command("npm start --")
 
 try {
   program.parse();
-  process.exitCode = await demo([...new Set(program.processedArgs[0] as ModeName[])], program.opts());
+  const names = [...new Set(program.processedArgs[0] as ModeName[])];
+  process.exitCode = await interruptible((stopped) => demo(names, program.opts(), stopped));
 } catch (error) {
   if (error instanceof CommanderError) {
     process.exitCode = error.exitCode === 0 ? Exit.ok : Exit.usage;
@@ -43,17 +44,13 @@ try {
   }
 }
 
-async function demo(names: ModeName[], { requests = Number.POSITIVE_INFINITY }: { requests?: number }): Promise<Exit> {
-  const stopped = new AbortController();
+async function demo(
+  names: ModeName[],
+  { requests = Number.POSITIVE_INFINITY }: { requests?: number },
+  stopped: AbortController,
+): Promise<Exit> {
   // Every lane listens; Node takes more than ten listeners for a leak, and would say so into the figures.
   setMaxListeners(0, stopped.signal);
-  const onSignal = () => {
-    // Asked twice: leave at once. An Envoy that runs is ended when this process exits.
-    if (stopped.signal.aborted) process.exit(130);
-    stopped.abort();
-  };
-  for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, onSignal);
-
   const { signal } = stopped;
   const ends: (() => Promise<unknown>)[] = [];
   try {
@@ -61,13 +58,12 @@ async function demo(names: ModeName[], { requests = Number.POSITIVE_INFINITY }: 
     const servers = { v1: await startServer({ version: "v1" }), v2: await startServer({ version: "v2" }) };
     ends.push(servers.v1.stop, servers.v2.stop);
 
-    const { protocols } = describeModule(defaultModule);
     const proxies = new Map<ModeName, RunningProxy>();
     const lanes: Lane[] = [];
     const footer: string[] = [];
     for (const name of names) {
       const file = writeYaml(name, servers.v1.port, servers.v2.port);
-      const model = load(file, protocols);
+      const model = await loadFor(defaultModule, file);
       const proxy = await startProxy(model, { envoy, module: defaultModule, concurrency: 1, signal });
       ends.push(proxy.stop);
       proxies.set(name, proxy);
@@ -77,11 +73,10 @@ async function demo(names: ModeName[], { requests = Number.POSITIVE_INFINITY }: 
     }
 
     const metrics = async () => (await Promise.all([...proxies.values()].map((proxy) => proxy.metrics()))).join("\n");
-    const where = envoy ? `Envoy ${envoy.version}` : "Node, without Envoy";
     const endless = requests === Number.POSITIVE_INFINITY;
     const view = startView({
       source: metrics,
-      title: `${names.join(" and ")}: Dubbo through ${where}`,
+      title: `${names.join(" and ")}: Dubbo through ${[...proxies.values()][0]?.host}`,
       footer: [...footer, ...(endless ? ["Ctrl-C ends it"] : [])],
     });
     const tally = new Tally();

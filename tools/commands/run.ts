@@ -3,6 +3,7 @@ import { Command } from "commander";
 import { loadFor } from "../configuration.js";
 import { bootstrapYaml } from "../envoy/bootstrap.js";
 import type { LogLine } from "../envoy/process.js";
+import { interruptible } from "../interrupt.js";
 import type { Model } from "../model/schema.js";
 import { formatAddress } from "../model/units.js";
 import { wholeNumber } from "../options.js";
@@ -52,21 +53,13 @@ async function action(file: string, options: Options): Promise<void> {
     return;
   }
 
-  const stopped = new AbortController();
-  const onSignal = () => {
-    // Asked twice: leave at once. What runs is ended by the handlers of the process's exit.
-    if (stopped.signal.aborted) process.exit(130);
-    stopped.abort();
-  };
-  const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
-  for (const signal of signals) process.on(signal, onSignal);
-  try {
-    await serve(model, options, stopped.signal);
-  } catch (error) {
-    if (!stopped.signal.aborted) throw error;
-  } finally {
-    for (const signal of signals) process.off(signal, onSignal);
-  }
+  await interruptible(async ({ signal }) => {
+    try {
+      await serve(model, options, signal);
+    } catch (error) {
+      if (!signal.aborted) throw error;
+    }
+  });
 }
 
 async function serve(model: Model, options: Options, signal: AbortSignal): Promise<void> {

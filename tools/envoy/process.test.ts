@@ -33,7 +33,6 @@ describe.skipIf(!envoy)("a real Envoy", { timeout: 60_000 }, () => {
     bind?: string;
     admin?: string;
     module?: string;
-    logFile?: string;
     signal?: AbortSignal;
     onLog?: (line: LogLine) => void;
   }
@@ -86,13 +85,10 @@ describe.skipIf(!envoy)("a real Envoy", { timeout: 60_000 }, () => {
     expect((await one.stats())["cluster.echo.upstream_cx_total"]).toBe(1);
     await expect(one.get("/nothing")).rejects.toThrow("Envoy's admin answers 404 to /nothing");
     await expect(one.listener("other")).rejects.toThrow("Envoy has no listener other");
-    expect(one.cpuSeconds()).toBeGreaterThan(0);
-    expect(one.cpuSeconds()).toBeLessThan(30);
   });
 
   it("is gone when stop() is done, with its files, however often it is called", async () => {
-    const logFile = join(folder, "log");
-    const one = await start({ logFile });
+    const one = await start();
     const address = await one.listener();
     const config = readFileSync(`/proc/${one.pid}/cmdline`, "utf8").split("\0")[2] ?? "";
     expect(existsSync(config)).toBe(true);
@@ -101,7 +97,6 @@ describe.skipIf(!envoy)("a real Envoy", { timeout: 60_000 }, () => {
     expect(existsSync(`/proc/${one.pid}`)).toBe(false);
     // The port is free again.
     await start({ bind: formatAddress(address) });
-    expect(existsSync(logFile)).toBe(true);
   });
 
   it("tells when it ends by itself", async () => {

@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { createWriteStream, existsSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, readFileSync, rmSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
@@ -22,8 +22,6 @@ export interface EnvoyOptions {
   concurrency?: number | undefined;
   /** Envoy's own log level, default `error`; the module's lines of level info and above always come. */
   logLevel?: string;
-  /** Gets the whole log. */
-  logFile?: string | undefined;
   onLog?: (line: LogLine) => void;
   /** Gives the start up. */
   signal?: AbortSignal;
@@ -47,8 +45,6 @@ export interface Ended {
 const START_MS = 60_000;
 const STOP_MS = 10_000;
 const POLL_MS = 20;
-/** The kernel's clock ticks a second, the unit of /proc/PID/stat: 100 on every Linux that Node supports. */
-const TICKS = 100;
 const LOG_FORMAT = "[%Y-%m-%dT%T.%e][%l][%n] %v";
 
 /** An Envoy that is running and live. Ports that the bootstrap left to chance (0) are known here. */
@@ -73,15 +69,12 @@ export class EnvoyProcess {
     });
     // Should this process end without stop(), neither Envoy nor its files must stay behind.
     process.once("exit", this.leave);
-    const file = options.logFile === undefined ? undefined : createWriteStream(options.logFile);
     if (!child.stderr) throw new Error("Envoy was started without a pipe for its log");
     createInterface({ input: child.stderr }).on("line", (line) => {
-      file?.write(`${line}\n`);
       this.lastLines.push(line);
       if (this.lastLines.length > 200) this.lastLines.shift();
       options.onLog?.(parseLogLine(line));
     });
-    this.ended.then(() => file?.end());
   }
 
   /**
@@ -159,15 +152,6 @@ export class EnvoyProcess {
       stats: { name?: string; value?: number }[];
     };
     return Object.fromEntries(stats.flatMap(({ name, value }) => (name === undefined ? [] : [[name, value ?? 0]])));
-  }
-
-  /** Seconds of CPU time that the process has used, user and system; Linux only, and not for containers. */
-  cpuSeconds(): number {
-    // The second field, the program's name in parentheses, may hold anything.
-    const fields = readFileSync(`/proc/${this.pid}/stat`, "utf8")
-      .replace(/^.*\) /s, "")
-      .split(" ");
-    return (Number(fields[11]) + Number(fields[12])) / TICKS;
   }
 
   /** The newest lines of the log, at most 200. */
