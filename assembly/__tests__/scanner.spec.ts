@@ -31,7 +31,9 @@ class Greedy extends Codec {
     return n >= this.headBytes ? READY : (min(n + this.step, this.headBytes) as Look);
   }
 
-  setId(_p: usize, _id: u64): void {}
+  setId(_p: usize, _id: u64): bool {
+    return true;
+  }
 
   error(_frame: Frame, _reason: Reason, _message: usize, _messageSize: u32, _sink: Sink): void {}
 }

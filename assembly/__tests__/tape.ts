@@ -135,8 +135,8 @@ export class Counting extends Codec {
     return this.codec.metadata(p, n, frame);
   }
 
-  setId(p: usize, id: u64): void {
-    this.codec.setId(p, id);
+  setId(p: usize, id: u64): bool {
+    return this.codec.setId(p, id);
   }
 
   error(frame: Frame, reason: Reason, message: usize, messageSize: u32, sink: Sink): void {

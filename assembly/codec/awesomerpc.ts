@@ -59,8 +59,9 @@ export class AwesomeRpc extends Codec {
     return READY;
   }
 
-  setId(p: usize, id: u64): void {
+  setId(p: usize, id: u64): bool {
     store<u32>(p, bswap<u32>(id as u32), 1);
+    return true;
   }
 
   /** The header of the request with a code: 50 no route, 51 everything else. */

@@ -1,4 +1,5 @@
 import { Sink } from "../wire/sink";
+import { Changes } from "./changes";
 import { Frame } from "./frame";
 
 /**
@@ -110,8 +111,20 @@ export abstract class Codec {
     return READY;
   }
 
-  /** Writes another request id into the frame at p, whose head was READY. */
-  abstract setId(p: usize, id: u64): void;
+  /**
+   * Writes another request id into the frame at p, whose head was READY. False where the id has no place of fixed size:
+   * then encode() writes it.
+   */
+  abstract setId(p: usize, id: u64): bool;
+
+  /**
+   * Appends the n bytes at p, the start of the frame whose head() and metadata() were just READY on them, with another id
+   * and changed metadata. What follows behind the n bytes stays as it is; the length that the frame states is the new one.
+   * False, and nothing appended, where the format has no place for what is asked.
+   */
+  encode(p: usize, n: u32, frame: Frame, id: u64, changes: Changes, sink: Sink): bool {
+    return false;
+  }
 
   /** Appends the protocol's own error reply to the request in `frame`. `message` is UTF-8 for people. */
   abstract error(frame: Frame, reason: Reason, message: usize, messageSize: u32, sink: Sink): void;

@@ -217,8 +217,9 @@ export class Dubbo extends Codec {
     return look;
   }
 
-  setId(p: usize, id: u64): void {
+  setId(p: usize, id: u64): bool {
     store<u64>(p, bswap<u64>(id), 4);
+    return true;
   }
 
   error(frame: Frame, reason: Reason, message: usize, messageSize: u32, sink: Sink): void {
