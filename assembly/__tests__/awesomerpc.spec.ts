@@ -2,7 +2,7 @@ import { AwesomeRpc } from "../codec/awesomerpc";
 import { READY, Reason } from "../codec/codec";
 import { Frame, Side } from "../codec/frame";
 import { Sink } from "../wire/sink";
-import { render } from "./samples";
+import { render } from "./samples/sample";
 import { Guarded, hexOf } from "./util";
 
 const codec = new AwesomeRpc();

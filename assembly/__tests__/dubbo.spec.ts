@@ -2,7 +2,8 @@ import { Bad, badText, READY, Reason } from "../codec/codec";
 import { Dubbo } from "../codec/dubbo";
 import { Frame, Side } from "../codec/frame";
 import { Sink } from "../wire/sink";
-import { call, dubbo, map, render, text } from "./samples";
+import { call, dubbo, map, text } from "./samples/dubbo";
+import { render } from "./samples/sample";
 import { Guarded, hexOf } from "./util";
 
 const codec = new Dubbo();

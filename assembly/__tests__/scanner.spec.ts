@@ -2,7 +2,7 @@ import { Codec, Look, READY, Reason } from "../codec/codec";
 import { Dubbo } from "../codec/dubbo";
 import { Frame, Side } from "../codec/frame";
 import { Sink } from "../wire/sink";
-import { dubbo, map, text } from "./samples";
+import { dubbo, map, text } from "./samples/dubbo";
 import { Counting, chunksOf, glue, same, Tape } from "./tape";
 import { Guarded } from "./util";
 

@@ -2,7 +2,7 @@ import { Bad, badText, Codec, Look, Reason } from "../codec/codec";
 import { Frame, Side } from "../codec/frame";
 import { Cut, Scanner } from "../codec/scanner";
 import { Sink } from "../wire/sink";
-import { digest, render } from "./samples";
+import { digest, render } from "./samples/sample";
 import { Guarded } from "./util";
 
 /**

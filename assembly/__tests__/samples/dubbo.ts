@@ -1,96 +1,10 @@
-import { Frame, Kind, Side } from "../codec/frame";
-import { Hash } from "../wire/hash";
-import { Slice } from "../wire/slice";
-import { hexOf } from "./util";
-
-/** One frame of a protocol, and what a codec must read out of it. */
-export class Sample {
-  constructor(
-    readonly protocol: string,
-    readonly name: string,
-    readonly side: Side,
-    readonly hex: string,
-    /** As render() writes it. */
-    readonly expected: string,
-  ) {}
-}
-
-/** What the conformance suite must know of a protocol beside its frames. */
-export class Wire {
-  constructor(
-    readonly protocol: string,
-    /** Where the length field stands, four bytes, big-endian. */
-    readonly lengthAt: u32,
-    /** What the field holds for a frame that is nothing but a header. */
-    readonly leastLength: u32,
-    /** Bytes at the start of every frame that are always the same. */
-    readonly magicBytes: u32,
-    readonly idBits: u32,
-    readonly heartbeats: bool,
-  ) {}
-}
-
-export const wires: Wire[] = [new Wire("dubbo", 12, 0, 2, 64, true), new Wire("awesomerpc", 5, 13, 0, 32, false)];
-
-const KINDS: StaticArray<string> = [
-  "request",
-  "response",
-  "oneway",
-  "heartbeat",
-  "heartbeat_reply",
-  "stream_open",
-  "stream_data",
-  "stream_close",
-];
-
-/**
- * A frame in one line: kind, id, length; of what is asked `service#method` (`~` where there is none); of a reply
- * `outcome/status/code`; deadline, metadata, and whether metadata is missing, where there is any.
- */
-export function render(frame: Frame): string {
-  let text = KINDS[frame.kind] + " " + frame.id.toString() + " " + frame.length.toString();
-  if (frame.side == Side.Client && frame.kind != Kind.Response)
-    text += " " + shown(frame.service) + "#" + shown(frame.method);
-  if (frame.kind == Kind.Response) {
-    text += " " + shown(frame.outcome) + "/" + (frame.status as i32).toString() + "/" + frame.code.toString();
-  }
-  if (frame.deadline) text += " deadline=" + frame.deadline.toString();
-  if (frame.metadataCount) {
-    text += " {";
-    for (let i: u32 = 0; i < frame.metadataCount; i++) {
-      text += (i ? ", " : "") + shown(frame.key(i)) + "=" + shown(frame.value(i));
-    }
-    text += "}";
-  }
-  return frame.metadataDropped ? text + " dropped" : text;
-}
-
-/** All that render() shows, as a number: comparing thousands of frames by text would take minutes. */
-export function digest(frame: Frame): u64 {
-  let hash = frame.id ^ (frame.length << 32) ^ ((frame.kind as u64) << 8) ^ (frame.deadline as u64);
-  if (frame.kind == Kind.Response) {
-    hash = digestOf(frame.outcome, hash ^ ((frame.status as u64) << 16) ^ ((frame.code as u64) << 24));
-  } else if (frame.side == Side.Client) {
-    hash = digestOf(frame.method, digestOf(frame.service, hash));
-  }
-  for (let i: u32 = 0; i < frame.metadataCount; i++) hash = digestOf(frame.value(i), digestOf(frame.key(i), hash));
-  return frame.metadataDropped ? ~hash : hash;
-}
-
-function digestOf(slice: Slice, hash: u64): u64 {
-  return Hash.bytes(slice.ptr, slice.size, hash ^ (slice.ptr ? 1 : 2));
-}
-
-function shown(slice: Slice): string {
-  return slice.ptr ? slice.text() : "~";
-}
+import { answered, asked, hex8, hex32, hexText, Sample, setU32, Wire } from "./sample";
 
 /** A Hessian 2 string of up to 1023 characters, as hexadecimal digits. */
 export function text(value: string): string {
-  const utf8 = String.UTF8.encode(value);
   const units = value.length;
   const length = units < 32 ? hex8(units) : hex8(0x30 | (units >> 8)) + hex8(units & 255);
-  return length + hexOf(changetype<usize>(utf8), utf8.byteLength);
+  return length + hexText(value);
 }
 
 /** A Dubbo frame with that body; flags and status as they stand in the header. */
@@ -109,23 +23,6 @@ export function map(pairs: string[]): string {
 /** The head of a Dubbo request body: Dubbo's version, service, the service's version, method, parameter types. */
 export function call(service: string, method: string, types: string): string {
   return text("2.0.2") + text(service) + text("1.0") + text(method) + text(types);
-}
-
-function hex8(value: u32): string {
-  return (value < 16 ? "0" : "") + value.toString(16);
-}
-
-function hex32(value: u32): string {
-  return hex8(value >> 24) + hex8((value >> 16) & 255) + hex8((value >> 8) & 255) + hex8(value & 255);
-}
-
-/** A frame made here: `%` in what is expected stands for its length. */
-function asked(name: string, hex: string, expected: string): Sample {
-  return new Sample("dubbo", name, Side.Client, hex, expected.replace("%", (hex.length >> 1).toString()));
-}
-
-function answered(name: string, hex: string, expected: string): Sample {
-  return new Sample("dubbo", name, Side.Server, hex, expected.replace("%", (hex.length >> 1).toString()));
 }
 
 /** A reply of that status with a short message. */
@@ -148,12 +45,10 @@ function manyAttachments(): Sample {
 /** A string in chunks: all but the last begin with R. */
 const CHUNKED = "520003616263" + "5200025f5f" + "03646566";
 
-export const samples: Sample[] = [
+const samples: Sample[] = [
   // Captures: see test/fixtures/captures/README.md. Frames from Java: Apache Dubbo 3, from Node: dubbo-remoting.
-  new Sample(
-    "dubbo",
+  asked(
     "a call (capture)",
-    Side.Client,
     "dabbc2000000000000005958000000f805322e302e321b6d792e64656d6f2e736572766963652e557365725365727669636505302e302e" +
       "30056c6f67696e30244c6a6176612f6c616e672f537472696e673b4c6a6176612f6c616e672f537472696e673b0b313337383034303736" +
       "3037067833235539264804706174681b6d792e64656d6f2e736572766963652e55736572536572766963651272656d6f74652e6170706c" +
@@ -161,20 +56,16 @@ export const samples: Sample[] = [
       "651b6d792e64656d6f2e736572766963652e55736572536572766963650776657273696f6e05302e302e305a",
     "request 22872 264 my.demo.service.UserService#login {interface=my.demo.service.UserService, version=0.0.0, path=my.demo.service.UserService, remote.application=shop-web, sw8-x=0, sw8=, sw8-correlation=}",
   ),
-  new Sample(
-    "dubbo",
+  answered(
     "its reply (capture)",
-    Side.Server,
     "dabb02140000000000005958000000bf94431d6d792e64656d6f2e736572766963652e53657276696365526573756c749306726573756c" +
       "74076d65737361676507737563636573736043136d792e64656d6f2e656e746974792e55736572960a6c61737455706461746509637265" +
       "61746564417405656d61696c066d6f62696c65086e69636b6e616d6506757365724964614a0000017cdcce0e004a0000017cde85820000" +
       "0b31333738303430373630370b3133372a2a2a2a37363037f81700544805647562626f05322e302e325a",
     "response 22872 207 ok/0/20",
   ),
-  new Sample(
-    "dubbo",
+  asked(
     "a call with a trace (capture)",
-    Side.Client,
     "dabbc2000000000000077b790000034605322e302e32302d636f6d2e7669766f2e69742e76776f726b2e6170692e636f6d6d6f6e2e6578" +
       "706f72742e4578706f727441706905302e302e300767657442794964164c6a6176612f696f2f53657269616c697a61626c653b4c02ce65" +
       "06c3b46f8f480774726163654964302062323139323638383763616434313634393765383733636266613462356563610f696e766f6b65" +
@@ -201,27 +92,21 @@ export const samples: Sample[] = [
       "5166547547262111562aQk8pD, invokerAppName=vwork-web, EagleEye-SpanID=-6455382699367774771, applicati" +
       "onName=vworkweb}",
   ),
-  new Sample(
-    "dubbo",
+  asked(
     "a call from Java",
-    Side.Client,
     "dabbc200d881a803c8fd302d000000c405322e302e32186f72672e6d656c74656d692e64656d6f2e4772656574657205302e302e300465" +
       "63686f124c6a6176612f6c616e672f4f626a6563743b03666967480470617468186f72672e6d656c74656d692e64656d6f2e4772656574" +
       "65721272656d6f74652e6170706c69636174696f6e106d656c74656d692d636f6e73756d657209696e74657266616365186f72672e6d65" +
       "6c74656d692e64656d6f2e477265657465720776657273696f6e05302e302e300774696d656f75740531303030305a",
     "request 15600935318398513197 212 org.meltemi.demo.Greeter#echo deadline=10000 {interface=org.meltemi.demo.Greeter, version=0.0.0, path=org.meltemi.demo.Greeter, remote.application=meltemi-consumer, timeout=10000}",
   ),
-  new Sample(
-    "dubbo",
+  answered(
     "a reply from Java",
-    Side.Server,
     "dabb0214d881a803c8fd302d0000001394036669674805647562626f05322e302e325a",
     "response 15600935318398513197 35 ok/0/20",
   ),
-  new Sample(
-    "dubbo",
+  asked(
     "objects, class definitions and references from Java",
-    Side.Client,
     "dabbc200d881a803c8fd303c000001b805322e302e32166f72672e6d656c74656d692e64656d6f2e4b696e647305302e302e30056f7264" +
       "6572184c6f72672f6d656c74656d692f64656d6f2f4f726465723b43166f72672e6d656c74656d692e64656d6f2e4f7264657295087072" +
       "6576696f7573096661766f7572697465056974656d73076372656174656402696460604e4e71136a6176612e7574696c2e41727261794c" +
@@ -233,10 +118,8 @@ export const samples: Sample[] = [
       "300774696d656f75740531303030305a",
     "request 15600935318398513212 456 org.meltemi.demo.Kinds#order deadline=10000 {interface=org.meltemi.demo.Kinds, version=0.0.0, path=org.meltemi.demo.Kinds, remote.application=meltemi-consumer, timeout=10000}",
   ),
-  new Sample(
-    "dubbo",
+  asked(
     "an argument of every kind from Java",
-    Side.Client,
     "dabbc200d881a803c8fd303f000002c105322e302e32166f72672e6d656c74656d692e64656d6f2e4b696e647305302e302e3008646573" +
       "637269626530a35a424353494a46444c6a6176612f6c616e672f537472696e673b4c6a6176612f7574696c2f446174653b4c6a6176612f" +
       "7574696c2f4c6973743b4c6a6176612f7574696c2f4d61703b4c6f72672f6d656c74656d692f64656d6f2f4f726465723b4c6f72672f6d" +
@@ -253,17 +136,13 @@ export const samples: Sample[] = [
       "31303030305a",
     "request 15600935318398513215 721 org.meltemi.demo.Kinds#describe deadline=10000 {interface=org.meltemi.demo.Kinds, version=0.0.0, path=org.meltemi.demo.Kinds, remote.application=meltemi-consumer, timeout=10000}",
   ),
-  new Sample(
-    "dubbo",
+  answered(
     "a null reply from Java",
-    Side.Server,
     "dabb0214d881a803c8fd303d0000000f954805647562626f05322e302e325a",
     "response 15600935318398513213 31 ok/0/20",
   ),
-  new Sample(
-    "dubbo",
+  asked(
     "attachments from Java",
-    Side.Client,
     "dabbc200d881a803c8fd3042000000e505322e302e32186f72672e6d656c74656d692e64656d6f2e4772656574657205302e302e300a61" +
       "74746163686d656e74124c6a6176612f6c616e672f537472696e673b057472616365480470617468186f72672e6d656c74656d692e6465" +
       "6d6f2e47726565746572057472616365036669671272656d6f74652e6170706c69636174696f6e106d656c74656d692d636f6e73756d65" +
@@ -271,10 +150,8 @@ export const samples: Sample[] = [
       "6f757405313030303009647562626f2e74616704677261795a",
     "request 15600935318398513218 245 org.meltemi.demo.Greeter#attachment deadline=10000 {interface=org.meltemi.demo.Greeter, version=0.0.0, path=org.meltemi.demo.Greeter, trace=fig, remote.application=meltemi-consumer, timeout=10000, dubbo.tag=gray}",
   ),
-  new Sample(
-    "dubbo",
+  asked(
     "a one-way call from Java",
-    Side.Client,
     "dabb8200d881a803c8fd304d000000d405322e302e32186f72672e6d656c74656d692e64656d6f2e4772656574657205302e302e30066e" +
       "6f74696679124c6a6176612f6c616e672f537472696e673b116669672033313435303335393430303139480470617468186f72672e6d65" +
       "6c74656d692e64656d6f2e477265657465721272656d6f74652e6170706c69636174696f6e106d656c74656d692d636f6e73756d657209" +
@@ -282,40 +159,28 @@ export const samples: Sample[] = [
       "740531303030305a",
     "oneway 15600935318398513229 228 org.meltemi.demo.Greeter#notify deadline=10000 {interface=org.meltemi.demo.Greeter, version=0.0.0, path=org.meltemi.demo.Greeter, remote.application=meltemi-consumer, timeout=10000}",
   ),
-  new Sample(
-    "dubbo",
+  asked(
     "a call from Node, with an empty version",
-    Side.Client,
     "dabbc20000000000000000070000008605322e302e3209612e47726565746572000568656c6c6f184c6a6176612f6c616e672f53747269" +
       "6e673b494c612f423b05776f726c64954303612e429201780179609101c3a94805647562626f05322e302e3209647562626f2e74616704" +
       "6772617909696e7465726661636509612e47726565746572047061746809612e477265657465725a",
     "request 7 150 a.Greeter#hello {interface=a.Greeter, version=, dubbo=2.0.2, dubbo.tag=gray, path=a.Greeter}",
   ),
-  new Sample(
-    "dubbo",
+  asked(
     "a one-way call from Node",
-    Side.Client,
     "dabb820000000000000000080000004905322e302e3209612e47726565746572000568656c6c6f004805647562626f05322e302e320969" +
       "6e7465726661636509612e47726565746572047061746809612e477265657465725a",
     "oneway 8 89 a.Greeter#hello {interface=a.Greeter, version=, dubbo=2.0.2, path=a.Greeter}",
   ),
-  new Sample("dubbo", "a heartbeat", Side.Client, "dabbe2000000000000000005000000014e", "heartbeat 5 17 ~#~"),
-  new Sample("dubbo", "a heartbeat reply", Side.Server, "dabb22140000000000000005000000014e", "heartbeat_reply 5 17"),
-  new Sample(
-    "dubbo",
+  asked("a heartbeat", "dabbe2000000000000000005000000014e", "heartbeat 5 17 ~#~"),
+  answered("a heartbeat reply", "dabb22140000000000000005000000014e", "heartbeat_reply 5 17"),
+  answered(
     "an exception from Node",
-    Side.Server,
     "dabb021400000000000000090000003790431f6a6176612e6c616e672e496c6c6567616c5374617465457863657074696f6e910d646574" +
       "61696c4d6573736167656004626f6f6d",
     "response 9 71 exception/1/20",
   ),
-  new Sample(
-    "dubbo",
-    "a failure from Node",
-    Side.Server,
-    "dabb023c00000000000000030000000504676f6e65",
-    "response 3 21 service_not_found/3/60",
-  ),
+  answered("a failure from Node", "dabb023c00000000000000030000000504676f6e65", "response 3 21 service_not_found/3/60"),
   status(20, "ok/0/20"),
   status(25, "serialization_error/2/25"),
   status(30, "client_timeout/5/30"),
@@ -455,21 +320,19 @@ export const samples: Sample[] = [
     "request 6 % s#m {interface=s, version=1.0} dropped",
   ),
   manyAttachments(),
-
-  new Sample("awesomerpc", "a call", Side.Client, "01000000070000000d00090000", "request 7 13 ~#9 {cmd=9}"),
-  new Sample(
-    "awesomerpc",
-    "a call with a body",
-    Side.Client,
-    "01fffffffe00000010ffff0000616263",
-    "request 4294967294 16 ~#-1 {cmd=-1}",
-  ),
-  new Sample("awesomerpc", "a reply", Side.Server, "01000000070000000f000900006162", "response 7 15 ok/0/0 {cmd=9}"),
-  new Sample(
-    "awesomerpc",
-    "an error",
-    Side.Server,
-    "01000000070000000d00098000",
-    "response 7 13 -32768/1/-32768 {cmd=9}",
-  ),
 ];
+
+@final
+export class DubboWire extends Wire {
+  constructor() {
+    super("dubbo", samples);
+    this.magicBytes = 2;
+    this.idBits = 64;
+    this.heartbeats = true;
+    this.least = 16;
+  }
+
+  setLength(p: usize, length: u64): bool {
+    return length >= 16 && setU32(p + 12, length - 16);
+  }
+}

@@ -1,0 +1,6 @@
+import { AwesomeRpcWire } from "./awesomerpc";
+import { DubboWire } from "./dubbo";
+import { Wire } from "./sample";
+
+/** Every protocol that is held to conformance, one line each. */
+export const wires: Wire[] = [new DubboWire(), new AwesomeRpcWire()];
