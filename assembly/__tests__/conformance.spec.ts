@@ -1,3 +1,4 @@
+import { Changes } from "../codec/changes";
 import { Bad, badText, Codec, Look, READY, Reason } from "../codec/codec";
 import { Frame, Kind, Side, Status } from "../codec/frame";
 import { codecIndex, codecs } from "../codec/registry";
@@ -21,6 +22,18 @@ const TOO_LONG: StaticArray<u64> = [
 
 /** Of the last decode(): all that was read, as a number. */
 let trace: u64 = 0;
+
+const changes = new Changes();
+const sink = new Sink();
+const ADDED = Guarded.text("meltemi-added");
+/** Values to set; a protocol whose metadata are numbers takes the first only. */
+const VALUES: Guarded[] = [
+  Guarded.text("7"),
+  Guarded.text(""),
+  Guarded.text("é漢🍵 \0"),
+  Guarded.text("x".repeat(700)),
+];
+let accepted = 0;
 
 /** Reads head and metadata into `frame` in two different surroundings: bytes outside of the input must not matter. */
 function decode(codec: Codec, side: Side, input: Guarded, metadata: bool): Look {
@@ -107,6 +120,9 @@ for (let i = 0; i < wires.length; i++) {
     it("survives thousands of mutations", survivesMutations);
     it("refuses a wrong magic at once", refusesMagic);
     it("changes an id and nothing else", changesIds);
+    it("writes metadata back", writesMetadata);
+    it("writes them as well where only the start of a frame is there", encodesBeginnings);
+    it("writes them into whatever it takes for a frame", encodesMutations);
     it("writes errors that it reads as such", writesErrors);
     it("writes heartbeats that it reads as such", writesHeartbeats);
     it("goes without metadata that are too far behind", dropsMetadata);
@@ -356,20 +372,191 @@ function refusesMagic(): void {
   });
 }
 
+/**
+ * Encodes with `changes` the frame whose first bytes are `start` and were just decoded; `whole` has what follows them.
+ * Null where encode() answers false.
+ */
+function encoded(codec: Codec, start: Guarded, whole: Guarded, id: u64): Guarded | null {
+  sink.clear();
+  sink.u8(0x77);
+  const n = start.size;
+  const done = codec.encode(start.ptr, n, frame, id, changes, sink);
+  same(load<u8>(sink.ptr), 0x77, "what stood there before stays");
+  if (!done) {
+    same(sink.size, 1, "nothing is appended where encode() answers false");
+    return null;
+  }
+  same(sink.full, false, "there is room");
+  const rest = whole.size - n;
+  const result = new Guarded(sink.size - 1 + rest);
+  memory.copy(result.ptr, sink.ptr + 1, sink.size - 1);
+  memory.copy(result.ptr + sink.size - 1, whole.ptr + n, rest);
+  return result;
+}
+
+/** The frame with another id, by setId() or encode(); null where it has no place for one. */
+function withId(codec: Codec, side: Side, input: Guarded, id: u64): Guarded | null {
+  same(decode(codec, side, input, true), READY, "a whole frame");
+  const copy = Guarded.copy(input.ptr, input.size);
+  changes.clear();
+  const byEncode = encoded(codec, input, input, id);
+  if (!codec.setId(copy.ptr, id)) {
+    same(hexOf(copy.ptr, copy.size), hexOf(input.ptr, input.size), "setId() that answers false leaves the frame alone");
+    copy.free();
+    return byEncode;
+  }
+  if (byEncode) same(hexOf(byEncode.ptr, byEncode.size), hexOf(copy.ptr, copy.size), "setId() and encode() agree");
+  return copy;
+}
+
 function changesIds(): void {
   each((codec, sample, input) => {
-    const before = hexOf(input.ptr, input.size);
     const text = decodeText(codec, sample.side, input);
     const id = frame.id;
+    const control = frame.kind == Kind.Heartbeat || frame.kind == Kind.HeartbeatReply;
     const mask: u64 = wire.idBits == 64 ? u64.MAX_VALUE : ((1 as u64) << wire.idBits) - 1;
-    const ids: StaticArray<u64> = [0, 1, 0x0123456789abcdef, u64.MAX_VALUE];
+    const ids: StaticArray<u64> = [id, 0, 1, 0x0123456789abcdef, u64.MAX_VALUE];
     for (let i = 0; i < ids.length; i++) {
-      codec.setId(input.ptr, ids[i]);
-      const changed = decodeText(codec, sample.side, input);
-      same(changed, text.replace(" " + id.toString() + " ", ` ${ids[i] & mask} `), sample.name);
+      const changed = withId(codec, sample.side, input, ids[i]);
+      if (!changed) {
+        same(control, true, `${sample.name}: no place for an id`);
+        continue;
+      }
+      const now = decodeText(codec, sample.side, changed);
+      same(frame.length, changed.size, sample.name);
+      const was = text.replace(` ${id} ${input.size}`, ` ${ids[i] & mask} ${changed.size}`);
+      same(now, was, sample.name);
+      const back = withId(codec, sample.side, changed, id);
+      if (!back) same("no way back", "a way back", sample.name);
+      else same(hexOf(back.ptr, back.size), hexOf(input.ptr, input.size), sample.name);
     }
-    codec.setId(input.ptr, id);
-    same(hexOf(input.ptr, input.size), before, sample.name);
+  });
+}
+
+/** Metadata of the frame that no change is for: `key=value` lines in the order of the frame. */
+function untouched(): string {
+  let text = "";
+  for (let i: u32 = 0; i < frame.metadataCount; i++) {
+    if (changes.find(frame.key(i)) < 0) text += frame.key(i).text() + "=" + frame.value(i).text() + "\n";
+  }
+  return text;
+}
+
+/** Encodes with `changes` the frame that was just decoded, and holds what comes out against what was asked for. */
+function encodesChanges(codec: Codec, sample: Sample, input: Guarded): void {
+  const rest = untouched();
+  const kind = frame.kind;
+  const id = frame.id;
+  const outcome = frame.outcome.text();
+  const other = encoded(codec, input, input, id);
+  if (!other) return;
+  accepted++;
+  same(decode(codec, sample.side, other, true), READY, sample.name);
+  same(frame.kind, kind, sample.name);
+  same(frame.id, id, sample.name);
+  same(frame.outcome.text(), outcome, sample.name);
+  same(frame.length, other.size, sample.name);
+  same(frame.metadataDropped, false, sample.name);
+  same(untouched(), rest, sample.name);
+  for (let i: u32 = 0; i < changes.count; i++) {
+    const key = changes.key(i);
+    const value = changes.value(i);
+    const found = frame.find(key.ptr, key.size);
+    if (value.ptr) same(found.text(), value.text(), `${sample.name}: ${key.text()}`);
+    else same(found.ptr == 0, true, `${sample.name}: ${key.text()}`);
+  }
+  other.free();
+}
+
+function writesMetadata(): void {
+  accepted = 0;
+  each((codec, sample, input) => {
+    decode(codec, sample.side, input, true);
+    if (frame.metadataDropped || frame.full) return;
+    const count = frame.metadataCount;
+    // Each key alone, then one that the frame does not have, then several.
+    for (let i: u32 = 0; i <= count + 1; i++) {
+      for (let j = 0; j <= VALUES.length; j++) {
+        decode(codec, sample.side, input, true);
+        const value = j < VALUES.length ? VALUES[j].ptr : 0;
+        const size = j < VALUES.length ? VALUES[j].size : 0;
+        changes.clear();
+        if (i < count) changes.set(frame.key(i).ptr, frame.key(i).size, value, size);
+        if (i == count) changes.set(ADDED.ptr, ADDED.size, value, size);
+        if (i > count) {
+          changes.set(ADDED.ptr, ADDED.size, VALUES[2].ptr, VALUES[2].size);
+          if (count > 0) changes.set(frame.key(count - 1).ptr, frame.key(count - 1).size, value, size);
+          if (count > 2) changes.remove(frame.key(count - 2).ptr, frame.key(count - 2).size);
+        }
+        encodesChanges(codec, sample, input);
+      }
+    }
+  });
+  same(accepted > 0, wire.encodes, "metadata can be written");
+}
+
+/** What is asked of encode() in the tests below: of what can be changed, the last key goes and another one comes. */
+function someChanges(): void {
+  changes.clear();
+  changes.set(ADDED.ptr, ADDED.size, VALUES[0].ptr, VALUES[0].size);
+  const count = frame.metadataCount;
+  if (count) changes.remove(frame.key(count - 1).ptr, frame.key(count - 1).size);
+}
+
+/** What follows behind the bytes that are there stays where it is. */
+function encodesBeginnings(): void {
+  each((codec, sample, input) => {
+    decode(codec, sample.side, input, true);
+    someChanges();
+    const whole = encoded(codec, input, input, 9);
+    if (!whole) return;
+    for (let n = readyAt(codec, sample, input, true); n < input.size; n++) {
+      const part = prefix(input, n);
+      decode(codec, sample.side, part, true);
+      someChanges();
+      const other = encoded(codec, part, input, 9);
+      if (!other) same("encoded", "as with the whole frame", `${sample.name}, the first ${n}`);
+      else same(hexOf(other.ptr, other.size), hexOf(whole.ptr, whole.size), `${sample.name}, the first ${n}`);
+      part.free();
+    }
+    // Where there is no room, nothing is written past the limit, and the sink says so.
+    decode(codec, sample.side, input, true);
+    someChanges();
+    for (let limit: u32 = 0; limit < whole.size && limit < 400; limit++) {
+      const small = new Sink(limit);
+      const done = codec.encode(input.ptr, input.size, frame, 9, changes, small);
+      same(small.size <= limit && (!done || small.full), true, sample.name);
+    }
+  });
+}
+
+/** Whatever is taken for a frame can be encoded, and what comes out is taken for a frame as well. */
+function encodesMutations(): void {
+  each((codec, sample, input) => {
+    const random = new Random(815 + input.size);
+    for (let round = 0; round < 300; round++) {
+      const other = Guarded.copy(input.ptr, input.size);
+      for (let changed = 1 + random.below(4); changed > 0; changed--) {
+        const value = random.below(3) ? random.below(256) : random.below(2) * 255;
+        store<u8>(other.ptr + random.below(other.size), value as u8);
+      }
+      // A length that is smaller now leaves bytes behind that are no part of it.
+      if (decode(codec, sample.side, other, true) == READY && frame.length >= other.size) {
+        someChanges();
+        const missing = frame.length - other.size;
+        const id = frame.id;
+        const kind = frame.kind;
+        const result = encoded(codec, other, other, id);
+        if (result) {
+          same(decode(codec, sample.side, result, true), READY, hexOf(other.ptr, other.size));
+          same(frame.length, missing + result.size, hexOf(other.ptr, other.size));
+          same(frame.id, id, hexOf(other.ptr, other.size));
+          same(frame.kind, kind, hexOf(other.ptr, other.size));
+          result.free();
+        }
+      }
+      other.free();
+    }
   });
 }
 
@@ -492,8 +679,16 @@ function looksRarely(): void {
 function takesNoMemory(): void {
   each((codec, sample, input) => {
     decodeOnce(codec, sample.side, input, true);
+    someChanges();
+    sink.clear();
+    codec.encode(input.ptr, input.size, frame, 9, changes, sink);
     const pages = memory.size();
-    for (let i = 0; i < 2000; i++) decodeOnce(codec, sample.side, input, true);
+    for (let i = 0; i < 2000; i++) {
+      decodeOnce(codec, sample.side, input, true);
+      someChanges();
+      sink.clear();
+      codec.encode(input.ptr, input.size, frame, 9, changes, sink);
+    }
     same(memory.size(), pages, sample.name);
   });
 }
