@@ -1,18 +1,12 @@
+import { Held } from "../memory/held";
 import { Bad, Codec, Look, READY } from "./codec";
 import { Frame } from "./frame";
 
 /**
- * Bytes asked for at a time when frames are expected: enough for many heads of small frames in one host call, little
- * enough that copying the start of a body does no harm.
+ * Bytes asked for at a time when frames are expected and reading copies: enough for many heads of small frames in one
+ * host call, little enough that copying the start of a body does no harm.
  */
 const WINDOW: u32 = 4096;
-
-/**
- * The most bytes of unfinished heads that all connections of a worker hold together. Each head has its own limit, but
- * thousands of clients that never finish theirs would use up the memory, and then every connection would end.
- */
-const HELD_MAX: u32 = 64 << 20;
-let heldInAll: u32 = 0;
 
 /** Where one side of a connection stands between two reads. Part of a connection's record; all zero at the start. */
 @unmanaged
@@ -30,7 +24,7 @@ export class Cut {
 
   release(): void {
     if (this.held) heap.free(this.held);
-    heldInAll -= this.heldCapacity;
+    Held.give(this.heldCapacity);
     this.held = 0;
     this.heldSize = 0;
     this.heldCapacity = 0;
@@ -38,8 +32,8 @@ export class Cut {
 }
 
 /**
- * Cuts a stream of bytes into frames. It asks for the bytes of heads only: bodies are counted and passed over, and what
- * it holds between two reads is the unfinished head, at most `headLimit` bytes.
+ * Cuts a stream of bytes into frames. It asks for the bytes of heads only: bodies are passed over, and what it holds
+ * between two reads is the unfinished head, at most `headLimit` bytes.
  */
 export abstract class Scanner {
   readonly frame: Frame = Frame.make();
@@ -49,11 +43,15 @@ export abstract class Scanner {
   headLimit: u32 = 0;
   /** Whether metadata is read before onFrame(). */
   wantsMetadata: bool = false;
+  /** The most bytes that read() is asked for where fewer would do. */
+  protected window: u32 = WINDOW;
 
   /** The address of `size` bytes from `at` on of the chunk being scanned, valid until the next call; 0 on failure. */
   protected abstract read(at: u32, size: u32): usize;
-  /** A head was read into `frame`; its bytes start at p, n of them are there. */
+  /** A head was read into `frame`, which starts at p. The first n bytes of it are there, never more than it has. */
   protected abstract onFrame(p: usize, n: u32): void;
+  /** The next bytes of that frame: `size` from `at` on of the chunk. */
+  protected onBody(at: u32, size: u32): void {}
   /** The last byte of that frame was seen. */
   protected abstract onEnd(): void;
   /** The bytes are not the protocol; nothing of this side can be scanned any more. */
@@ -71,6 +69,7 @@ export abstract class Scanner {
       if (cut.rest) {
         const passed = min<u64>(cut.rest, (size - at) as u64) as u32;
         cut.rest -= passed as u64;
+        this.onBody(at, passed);
         at += passed;
         if (!cut.rest) this.onEnd();
         continue;
@@ -104,7 +103,7 @@ export abstract class Scanner {
         return this.hold(cut, at, available);
       }
       // Twice as much as the last time, so that a head that asks for a little more each time is not read each time.
-      let left = min<u32>(available, max<u32>(max<u32>(WINDOW, need), looked << 1));
+      let left = min<u32>(available, max<u32>(max<u32>(this.window, need), looked << 1));
       let p = this.read(at, left);
       if (!p) return -Bad.Length;
       need = least;
@@ -118,12 +117,14 @@ export abstract class Scanner {
           looked = n;
           break;
         }
-        this.onFrame(p, n);
         const length = frame.length;
         if (length > (left as u64)) {
-          cut.rest = length;
+          this.at = at + left;
+          cut.rest = length - left;
+          this.onFrame(p, left);
           return READY;
         }
+        this.onFrame(p, length as u32);
         at += length as u32;
         p += length as usize;
         left -= length as u32;
@@ -175,8 +176,7 @@ export abstract class Scanner {
       // Not at once what a head claims to need: a few bytes must not take the memory of many.
       const capacity = max<u32>(end, min<u32>(cut.want, end << 1));
       const added = capacity - cut.heldCapacity;
-      if (added > HELD_MAX - heldInAll) return -Bad.Crowded;
-      heldInAll += added;
+      if (!Held.take(added)) return -Bad.Crowded;
       cut.held = cut.held ? heap.realloc(cut.held, capacity) : heap.alloc(capacity);
       cut.heldCapacity = capacity;
     }

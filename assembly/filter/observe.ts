@@ -2,36 +2,18 @@ import { Bad, badText } from "../codec/codec";
 import { Kind, Side } from "../codec/frame";
 import { Scanner } from "../codec/scanner";
 import { BufferReader, BufferType } from "../host/buffer";
-import { Clock } from "../host/clock";
-import { FilterState } from "../host/filter-state";
-import { Entry, Table } from "../memory/table";
+import { Table } from "../memory/table";
 import { Slice } from "../wire/slice";
 import { Connection, Half, Phase } from "./connection";
 import { Report } from "./report";
-import { Labels, Names, Outcome, Series } from "./series";
+import { Request, Requests } from "./requests";
+import { Labels, Outcome, Series } from "./series";
 import { Settings } from "./settings";
 
-/** A request that waits for its reply; `owner` is its connection and side, `key` its id. */
-@unmanaged
-@final
-class Request extends Entry {
-  connection: usize;
-  series: usize;
-  /** Nanoseconds, when its head was seen. */
-  started: u64;
-  bytes: u64;
-  /** Neighbours in the list of the connection. */
-  nextOfConnection: usize;
-  previousOfConnection: usize;
-}
-
-const ONEWAY = Slice.of("oneway");
 const CLIENT_GONE = Slice.of("client_gone");
 const UPSTREAM_GONE = Slice.of("upstream_gone");
 const UNTRACKED = Slice.of("untracked");
 const UNKNOWN = Slice.of("unknown");
-const SERVICE_STATE = Slice.of("meltemi.service");
-const METHOD_STATE = Slice.of("meltemi.method");
 
 /** What a protocol's status is called when the codec gives it no name. */
 const OK = Slice.of("ok");
@@ -43,9 +25,8 @@ const OK = Slice.of("ok");
 @final
 export class Observe extends Scanner {
   private buffer: BufferReader = new BufferReader();
+  /** Those that wait for their replies; `owner` is their connection and side, `key` their id. */
   private requests: Table = new Table(offsetof<Request>());
-  /** Requests since the last one that was logged. */
-  private unsampled: u32 = 0;
 
   // Of the chunk being scanned.
   private connection: Connection = changetype<Connection>(0);
@@ -74,7 +55,7 @@ export class Observe extends Scanner {
     return this.buffer.read(at, size);
   }
 
-  protected onFrame(p: usize, n: u32): void {
+  protected onFrame(_p: usize, _n: u32): void {
     const frame = this.frame;
     const settings = this.connection.settings;
     if (settings.logFrames) {
@@ -82,11 +63,16 @@ export class Observe extends Scanner {
     }
     switch (frame.kind) {
       case Kind.Request:
+      case Kind.StreamOpen:
         return this.onRequest(settings);
       case Kind.Response:
         return this.onResponse(settings);
+      case Kind.StreamClose:
+        // A client that has nothing more to send still waits for the server's end.
+        if (frame.side == Side.Server) this.onResponse(settings);
+        return;
       case Kind.OneWay:
-        return this.onOneWay(settings);
+        return Requests.pass(settings, this.series(settings), frame);
       case Kind.Heartbeat:
       case Kind.HeartbeatReply:
         return Labels.count(settings.labels, "meltemi_heartbeats_total");
@@ -124,44 +110,18 @@ export class Observe extends Scanner {
     Report.send();
   }
 
-  /** Protocol and direction of a request that the current side sends: what a server asks goes the other way. */
-  private labels(settings: Settings): u32 {
-    return settings.labels ^ (this.frame.side as u32);
-  }
-
   private series(settings: Settings): Series {
-    const connection = this.connection;
-    Names.of(this.frame, settings.service);
-    if (!connection.named) {
-      // After its first request, not after that one's series, which is `other` past the limit.
-      connection.named = true;
-      FilterState.setOwn(SERVICE_STATE, Names.service.ptr, Names.service.size);
-      FilterState.setOwn(METHOD_STATE, Names.method.ptr, Names.method.size);
-    }
-    return Series.of(this.labels(settings), settings.seriesLimit);
+    return Requests.series(this.connection, this.frame, Requests.labels(settings, this.frame.side));
   }
 
   private onRequest(settings: Settings): void {
     const frame = this.frame;
     const connection = this.connection;
     const series = this.series(settings);
-    if (this.requests.count >= settings.inFlightLimit) {
-      const outcome = series.outcome(UNTRACKED);
-      return this.count(settings, series, outcome, frame.id, 0, frame.length, 0);
-    }
+    if (this.requests.count >= settings.inFlightLimit) return Requests.pass(settings, series, frame, UNTRACKED);
     // The address of a connection is even, so its lowest bit is free for the side that asks.
     const owner = changetype<usize>(connection) | (frame.side as usize);
-    const request = changetype<Request>(this.requests.add(owner, frame.id));
-    request.connection = changetype<usize>(connection);
-    request.series = changetype<usize>(series);
-    request.started = Clock.now();
-    request.bytes = frame.length;
-    request.nextOfConnection = connection.requests;
-    if (connection.requests) {
-      changetype<Request>(connection.requests).previousOfConnection = changetype<usize>(request);
-    }
-    connection.requests = changetype<usize>(request);
-    series.change(1);
+    Requests.begin(changetype<Request>(this.requests.add(owner, frame.id)), connection, series, frame);
   }
 
   private onResponse(settings: Settings): void {
@@ -170,7 +130,7 @@ export class Observe extends Scanner {
     const found = this.requests.find(owner, frame.id);
     if (!found) {
       // Its labels are those of the request that it would belong to.
-      const labels = this.labels(settings) ^ 1;
+      const labels = Requests.labels(settings, frame.side) ^ 1;
       Labels.count(labels, "meltemi_unmatched_responses_total");
       return;
     }
@@ -183,26 +143,8 @@ export class Observe extends Scanner {
     half.responseBytes = frame.length;
   }
 
-  private onOneWay(settings: Settings): void {
-    const series = this.series(settings);
-    const outcome = series.outcome(ONEWAY);
-    this.count(settings, series, outcome, this.frame.id, 0, this.frame.length, 0);
-  }
-
-  /** Ends a request whose reply has passed, or never will. */
   private settle(request: Request, outcome: Outcome, responseBytes: u64): void {
-    const connection = changetype<Connection>(request.connection);
-    const series = changetype<Series>(request.series);
-    const duration = Clock.millisecondsSince(request.started);
-    Series.sample(outcome, duration);
-    series.change(-1);
-    this.count(connection.settings, series, outcome, request.key, duration, request.bytes, responseBytes);
-
-    const next = request.nextOfConnection;
-    const previous = request.previousOfConnection;
-    if (next) changetype<Request>(next).previousOfConnection = previous;
-    if (previous) changetype<Request>(previous).nextOfConnection = next;
-    else connection.requests = next;
+    Requests.settle(request, request.key, outcome, responseBytes);
     this.requests.remove(changetype<usize>(request));
   }
 
@@ -215,33 +157,5 @@ export class Observe extends Scanner {
       const series = changetype<Series>(request.series);
       this.settle(request, series.outcome(status), 0);
     }
-  }
-
-  private count(
-    settings: Settings,
-    series: Series,
-    outcome: Outcome,
-    id: u64,
-    duration: u64,
-    requestBytes: u64,
-    responseBytes: u64,
-  ): void {
-    outcome.requests++;
-    outcome.requestBytes += requestBytes;
-    outcome.responseBytes += responseBytes;
-    series.touch();
-    if (!settings.logRequests || ++this.unsampled < settings.logRequests) return;
-    this.unsampled = 0;
-    Report.start("request");
-    Report.text("protocol", settings.codec.name);
-    Report.text("direction", series.owner & 1 ? "inbound" : "outbound");
-    Report.string("service", series.service, series.serviceSize);
-    Report.string("method", series.method, series.methodSize);
-    Report.string("status", outcome.text, outcome.textSize);
-    Report.id(id);
-    Report.number("duration_ms", duration);
-    Report.number("request_bytes", requestBytes);
-    Report.number("response_bytes", responseBytes);
-    Report.send();
   }
 }

@@ -1,5 +1,6 @@
 import { Arena } from "./arena";
-import { proxy_get_buffer_bytes } from "./imports";
+import { Sink } from "../wire/sink";
+import { proxy_get_buffer_bytes, proxy_get_buffer_status, proxy_set_buffer_bytes } from "./imports";
 
 export const enum BufferType {
   DownstreamData = 2,
@@ -9,7 +10,7 @@ export const enum BufferType {
 
 const out: usize = memory.data(8, 4);
 
-/** Copies out of the host's buffers. */
+/** The host's buffers. */
 @final
 export class Buffer {
   /** Bytes that the last read() gave, which may be fewer than were asked for. */
@@ -24,6 +25,16 @@ export class Buffer {
     }
     Buffer.size = load<u32>(out, 4);
     return load<u32>(out);
+  }
+
+  /** Bytes that are in the buffer now. */
+  static length(type: BufferType): u32 {
+    return proxy_get_buffer_status(type, out, out + 4) ? 0 : load<u32>(out);
+  }
+
+  /** Puts other bytes in the place of all `size` that are in the buffer; false where the host refuses. */
+  static replace(type: BufferType, size: u32, by: Sink): bool {
+    return !proxy_set_buffer_bytes(type, 0, size, by.ptr, by.size);
   }
 }
 

@@ -16,6 +16,15 @@ export class Sink {
     this.full = false;
   }
 
+  /** Gives the memory back where it is more than that. */
+  shrink(capacity: u32): void {
+    if (this.capacity <= capacity) return;
+    heap.free(this.ptr);
+    this.ptr = 0;
+    this.size = 0;
+    this.capacity = 0;
+  }
+
   /** Makes room for n more bytes and answers where they go; 0 when they would pass the limit. */
   reserve(n: u32): usize {
     const size = this.size;
