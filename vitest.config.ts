@@ -7,7 +7,7 @@ export default defineConfig({
         test: {
           name: "tools",
           include: ["{tools,test}/**/*.test.ts"],
-          exclude: ["test/e2e/**"],
+          exclude: ["test/{e2e,istio}/**"],
         },
       },
       {
@@ -19,6 +19,17 @@ export default defineConfig({
           fileParallelism: false,
           testTimeout: 60_000,
           hookTimeout: 60_000,
+        },
+      },
+      {
+        test: {
+          name: "istio",
+          include: ["test/istio/**/*.test.ts"],
+          globalSetup: "test/e2e/setup.ts",
+          // Each file starts an istiod on the same ports.
+          fileParallelism: false,
+          testTimeout: 60_000,
+          hookTimeout: 120_000,
         },
       },
     ],
