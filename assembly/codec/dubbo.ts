@@ -1,6 +1,7 @@
-import { HESSIAN_INVALID, Hessian2 } from "../wire/hessian2";
+import { HESSIAN_INVALID, Hessian2, writeString } from "../wire/hessian2";
 import { Sink } from "../wire/sink";
 import { Slice } from "../wire/slice";
+import { Changes } from "./changes";
 import { Bad, Codec, Look, READY, Reason } from "./codec";
 import { Frame, Kind, Status } from "./frame";
 
@@ -16,9 +17,15 @@ const HESSIAN2: u32 = 2;
 
 const STATUS_OK: u32 = 20;
 
-/** First byte of a Hessian 2 response body: the int that says what follows, 0 to 5. */
+/** First byte of a Hessian 2 response body, the int that says what follows: exception, value, null. */
 const EXCEPTION: u32 = 0x90;
-const EXCEPTION_WITH_ATTACHMENTS: u32 = 0x93;
+const NULL: u32 = 0x92;
+/** The same three with attachments behind them. */
+const WITH_ATTACHMENTS: u32 = 3;
+
+const MAP: u32 = 0x48;
+const MAP_END: u32 = 0x5a;
+const NO_MAP: u32 = 0x4e;
 
 const OK = Slice.of("ok");
 const EXCEPTION_NAME = Slice.of("exception");
@@ -62,6 +69,10 @@ export class Dubbo extends Codec {
   private skipped: Slice = Slice.make();
   private key: Slice = Slice.make();
   private value: Slice = Slice.make();
+  /** While encoding: the frame is copied up to there. */
+  private copied: usize = 0;
+  /** While encoding: the changes that are written, a bit each. */
+  private placed: u64 = 0;
 
   constructor() {
     super("dubbo", HEADER);
@@ -71,7 +82,7 @@ export class Dubbo extends Codec {
     return (
       '[{"name":"interface","about":"the service, as Java names the interface"},' +
       '{"name":"version","about":"version of the service, 0.0.0 where none is set"},' +
-      '{"name":"*","about":"every attachment whose value is a string: group, path, dubbo.tag, traceparent ..."}]'
+      '{"name":"*","about":"every attachment whose value is a string, of replies too: group, path, dubbo.tag, traceparent ..."}]'
     );
   }
 
@@ -135,7 +146,7 @@ export class Dubbo extends Codec {
     if ((flags & SERIALIZATION) != HESSIAN2 || frame.length == HEADER) return READY;
     if (n == HEADER) return HEADER + 1;
     const what = load<u8>(p, HEADER) as u32;
-    if (what == EXCEPTION || what == EXCEPTION_WITH_ATTACHMENTS) {
+    if (what == EXCEPTION || what == EXCEPTION + WITH_ATTACHMENTS) {
       frame.status = Status.Exception;
       frame.outcome.point(EXCEPTION_NAME);
     }
@@ -173,21 +184,40 @@ export class Dubbo extends Codec {
   }
 
   metadata(p: usize, n: u32, frame: Frame): Look {
-    const asks = frame.kind == Kind.Request || frame.kind == Kind.OneWay;
-    if (!asks || ((frame.token as u32) & SERIALIZATION) != HESSIAN2) return READY;
+    if (!readable(frame)) return READY;
     Hessian2.start(p, n, frame.length as u32);
-    Hessian2.at = this.behindNames;
-    frame.add(INTERFACE, frame.service);
-    if (this.version.ptr) frame.add(VERSION, this.version);
-    const types = this.skipped;
-    let look = Hessian2.string(types);
-    if (!look) {
-      let left = countTypes(types);
-      if (left < 0 || Hessian2.fragmented || !Hessian2.wasString) return dropped(frame);
-      while (!look && left--) look = Hessian2.skip();
+    let look: Look = 0;
+    if (frame.kind == Kind.Response) {
+      // A value without attachments is stepped over as well: encode() adds them behind it.
+      look = this.result(p);
+      if (!look && !attached(p)) return READY;
+    } else {
+      frame.add(INTERFACE, frame.service);
+      if (this.version.ptr) frame.add(VERSION, this.version);
+      Hessian2.at = this.behindNames;
+      look = this.args();
     }
     if (!look) look = this.attachments(frame);
     return look == HESSIAN_INVALID ? dropped(frame) : look;
+  }
+
+  /** Steps over the parameter types of a request and the arguments. */
+  private args(): i32 {
+    const types = this.skipped;
+    let look = Hessian2.string(types);
+    if (look) return look;
+    let left = countTypes(types);
+    if (left < 0 || Hessian2.fragmented || !Hessian2.wasString) return HESSIAN_INVALID;
+    while (!look && left--) look = Hessian2.skip();
+    return look;
+  }
+
+  /** Steps over what a response with the status OK says, up to its attachments. */
+  private result(p: usize): i32 {
+    const what = load<u8>(p, HEADER) as u32;
+    if (what - EXCEPTION >= 2 * WITH_ATTACHMENTS) return HESSIAN_INVALID;
+    Hessian2.at = p + HEADER + 1;
+    return (what - EXCEPTION) % WITH_ATTACHMENTS == NULL - EXCEPTION ? 0 : Hessian2.skip();
   }
 
   private attachments(frame: Frame): i32 {
@@ -210,6 +240,127 @@ export class Dubbo extends Codec {
     return look;
   }
 
+  /**
+   * Rewrites attachments, the service ("interface") and its version, and the length. Values that are no strings stay as
+   * they are, and so does whatever else the frame has. A response without attachments gets a map of them where one is
+   * added.
+   */
+  encode(p: usize, n: u32, frame: Frame, id: u64, changes: Changes, sink: Sink): bool {
+    const start = sink.size;
+    this.copied = p;
+    if (changes.count && !this.rewrite(p, n, frame, changes, sink)) return undone(sink, start);
+    sink.bytes(this.copied, (p + n - this.copied) as u32);
+    const length = frame.length - n + (sink.size - start);
+    if (sink.full || length > (i32.MAX_VALUE as u64)) return undone(sink, start);
+    const copy = sink.ptr + start;
+    this.setId(copy, id);
+    store<u32>(copy, bswap<u32>((length as u32) - HEADER), 12);
+    return true;
+  }
+
+  /** Appends the frame with the changes up to the last one; what comes behind that begins at `copied`. */
+  private rewrite(p: usize, n: u32, frame: Frame, changes: Changes, sink: Sink): bool {
+    if (frame.metadataDropped || !readable(frame)) return false;
+    this.placed = 0;
+    Hessian2.start(p, n, frame.length as u32);
+    if (frame.kind == Kind.Response) {
+      if (this.result(p)) return false;
+      if (attached(p)) return this.rewriteMap(changes, sink);
+      if (Hessian2.at != p + (frame.length as usize)) return false;
+      const what = sink.size + HEADER;
+      this.copy(Hessian2.at, sink);
+      const before = sink.size;
+      if (!this.add(changes, false, sink)) return false;
+      if (sink.size > before && !sink.full) {
+        store<u8>(sink.ptr + what, (load<u8>(p, HEADER) as u32) + WITH_ATTACHMENTS);
+      }
+      return true;
+    }
+    Hessian2.at = p + HEADER;
+    if (Hessian2.string(this.skipped)) return false;
+    if (!this.rewriteName(INTERFACE, changes, sink) || !this.rewriteName(VERSION, changes, sink)) return false;
+    // Over the method.
+    if (Hessian2.string(this.skipped) || this.args()) return false;
+    return this.rewriteMap(changes, sink);
+  }
+
+  /** A name of the head; false where it cannot be what is asked for. */
+  private rewriteName(key: Slice, changes: Changes, sink: Sink): bool {
+    this.copy(Hessian2.at, sink);
+    if (Hessian2.string(this.skipped)) return false;
+    const i = changes.find(key);
+    if (i < 0) return true;
+    const value = changes.value(i);
+    if (!value.ptr) return false;
+    this.placed |= 1 << (i as u64);
+    this.copied = Hessian2.at;
+    return writeString(sink, value.ptr, value.size);
+  }
+
+  private rewriteMap(changes: Changes, sink: Sink): bool {
+    const key = this.key;
+    const value = this.value;
+    const map = Hessian2.at;
+    let look = Hessian2.map();
+    if (look) return false;
+    if (load<u8>(map) == NO_MAP) {
+      this.copy(map, sink);
+      const before = sink.size;
+      if (!this.add(changes, false, sink)) return false;
+      if (sink.size > before) this.copied = map + 1;
+      return true;
+    }
+    let found: u64 = 0;
+    while (!look && Hessian2.more) {
+      const entry = Hessian2.at;
+      look = Hessian2.string(key);
+      if (look) return false;
+      const behindKey = Hessian2.at;
+      look = Hessian2.string(value);
+      if (look) return false;
+      const i = key.ptr && value.ptr ? changes.find(key) : -1;
+      if (i >= 0) {
+        const bit: u64 = 1 << (i as u64);
+        const to = changes.value(i);
+        if (to.ptr && !(found & bit)) {
+          this.copy(behindKey, sink);
+          if (!writeString(sink, to.ptr, to.size)) return false;
+        } else {
+          this.copy(entry, sink);
+        }
+        found |= bit;
+        this.copied = Hessian2.at;
+      }
+      look = Hessian2.next();
+    }
+    if (look) return false;
+    this.placed |= found;
+    // The end of the map was stepped over.
+    this.copy(Hessian2.at - 1, sink);
+    return this.add(changes, true, sink);
+  }
+
+  /** Appends the entries that have no place yet, outside of a map with one around them; false where one is no text. */
+  private add(changes: Changes, inMap: bool, sink: Sink): bool {
+    let open = inMap;
+    for (let i: u32 = 0; i < changes.count; i++) {
+      const key = changes.key(i);
+      const value = changes.value(i);
+      if (!value.ptr || (this.placed >> (i as u64)) & 1) continue;
+      if (!open) sink.u8(MAP);
+      open = true;
+      if (!writeString(sink, key.ptr, key.size) || !writeString(sink, value.ptr, value.size)) return false;
+    }
+    if (open && !inMap) sink.u8(MAP_END);
+    return true;
+  }
+
+  /** Appends what was not copied yet of the frame, up to an address. */
+  private copy(to: usize, sink: Sink): void {
+    sink.bytes(this.copied, (to - this.copied) as u32);
+    this.copied = to;
+  }
+
   /** A string of the head; null is an empty one. */
   private text(slice: Slice): Look {
     const look = Hessian2.string(slice);
@@ -222,6 +373,10 @@ export class Dubbo extends Codec {
     return true;
   }
 
+  /**
+   * Always in Hessian 2, whatever the request was written in: a client reads a reply by the serialization in the reply's
+   * own header, and Hessian 2 is the one that every client has.
+   */
   error(frame: Frame, reason: Reason, message: usize, messageSize: u32, sink: Sink): void {
     header(sink, HESSIAN2, errorStatus(reason), frame.id, 0);
     const body = sink.size;
@@ -270,6 +425,23 @@ function named(frame: Frame, status: Status, name: Slice): void {
 function dropped(frame: Frame): Look {
   frame.metadataDropped = true;
   return READY;
+}
+
+/** Whether the frame has a body that a codec can take apart. */
+function readable(frame: Frame): bool {
+  if (((frame.token as u32) & SERIALIZATION) != HESSIAN2) return false;
+  if (frame.kind == Kind.Response) return frame.code == STATUS_OK && frame.length > HEADER;
+  return frame.kind == Kind.Request || frame.kind == Kind.OneWay;
+}
+
+/** Whether the response at p, whose value was read, has attachments. */
+function attached(p: usize): bool {
+  return (load<u8>(p, HEADER) as u32) >= EXCEPTION + WITH_ATTACHMENTS;
+}
+
+function undone(sink: Sink, size: u32): bool {
+  sink.size = size;
+  return false;
 }
 
 function errorStatus(reason: Reason): u32 {

@@ -1,4 +1,6 @@
+import { Sink } from "./sink";
 import { Slice } from "./slice";
+import { Utf8 } from "./utf8";
 
 /** The bytes are not Hessian 2.0, or are nested or defined beyond the limits here. */
 export const HESSIAN_INVALID: i32 = -1;
@@ -428,4 +430,55 @@ export class Hessian2 {
     const total = ((Hessian2.at - Hessian2.p) as u64) + n + Hessian2.owed;
     return total > Hessian2.whole ? HESSIAN_INVALID : (total as i32);
   }
+}
+
+/**
+ * Appends UTF-8 as a string in one chunk, characters above U+FFFF as Java writes them. False, and nothing appended, where
+ * it is not UTF-8 or has more than 65,535 UTF-16 units.
+ */
+export function writeString(sink: Sink, text: usize, size: u32): bool {
+  const end = text + size;
+  let units: u32 = 0;
+  let astral = false;
+  for (let at = text; at < end; ) {
+    const length = Utf8.length(at, end);
+    if (!length) return false;
+    if (length == 4) {
+      astral = true;
+      units++;
+    }
+    units++;
+    at += length;
+  }
+  if (units < 0x20) {
+    sink.u8(units);
+  } else if (units < 0x400) {
+    sink.u16(0x3000 | units);
+  } else {
+    if (units > 0xffff) return false;
+    sink.u8(0x53);
+    sink.u16(units);
+  }
+  if (!astral) {
+    sink.bytes(text, size);
+    return true;
+  }
+  for (let at = text; at < end; ) {
+    const length = Utf8.length(at, end);
+    if (length == 4) {
+      const point = Utf8.decode(at, length) - 0x10000;
+      surrogate(sink, 0xd800 | (point >> 10));
+      surrogate(sink, 0xdc00 | (point & 0x3ff));
+    } else {
+      sink.bytes(at, length);
+    }
+    at += length;
+  }
+  return true;
+}
+
+function surrogate(sink: Sink, unit: u32): void {
+  sink.u8(0xe0 | (unit >> 12));
+  sink.u8(0x80 | ((unit >> 6) & 63));
+  sink.u8(0x80 | (unit & 63));
 }

@@ -62,7 +62,7 @@ const samples: Sample[] = [
       "74076d65737361676507737563636573736043136d792e64656d6f2e656e746974792e55736572960a6c61737455706461746509637265" +
       "61746564417405656d61696c066d6f62696c65086e69636b6e616d6506757365724964614a0000017cdcce0e004a0000017cde85820000" +
       "0b31333738303430373630370b3133372a2a2a2a37363037f81700544805647562626f05322e302e325a",
-    "response 22872 207 ok/0/20",
+    "response 22872 207 ok/0/20 {dubbo=2.0.2}",
   ),
   asked(
     "a call with a trace (capture)",
@@ -103,7 +103,7 @@ const samples: Sample[] = [
   answered(
     "a reply from Java",
     "dabb0214d881a803c8fd302d0000001394036669674805647562626f05322e302e325a",
-    "response 15600935318398513197 35 ok/0/20",
+    "response 15600935318398513197 35 ok/0/20 {dubbo=2.0.2}",
   ),
   asked(
     "objects, class definitions and references from Java",
@@ -139,7 +139,7 @@ const samples: Sample[] = [
   answered(
     "a null reply from Java",
     "dabb0214d881a803c8fd303d0000000f954805647562626f05322e302e325a",
-    "response 15600935318398513213 31 ok/0/20",
+    "response 15600935318398513213 31 ok/0/20 {dubbo=2.0.2}",
   ),
   asked(
     "attachments from Java",
@@ -181,7 +181,7 @@ const samples: Sample[] = [
     "response 9 71 exception/1/20",
   ),
   answered("a failure from Node", "dabb023c00000000000000030000000504676f6e65", "response 3 21 service_not_found/3/60"),
-  status(20, "ok/0/20"),
+  status(20, "ok/0/20 dropped"),
   status(25, "serialization_error/2/25"),
   status(30, "client_timeout/5/30"),
   status(31, "server_timeout/5/31"),
@@ -199,6 +199,34 @@ const samples: Sample[] = [
     "an exception, attachments",
     dubbo(0x02, 20, 3, "93" + text("boom") + map([])),
     "response 3 % exception/1/20",
+  ),
+  answered(
+    "a value that is not Hessian",
+    dubbo(0x02, 20, 3, "9460" + map(["tag", "gray"])),
+    "response 3 % ok/0/20 dropped",
+  ),
+  answered(
+    "attachments that end too early",
+    dubbo(0x02, 20, 3, "95" + map(["tag", "gray"]).slice(0, -2)),
+    "response 3 % ok/0/20 {tag=gray} dropped",
+  ),
+  answered("no value, null for attachments", dubbo(0x02, 20, 3, "954e"), "response 3 % ok/0/20"),
+  answered(
+    "an object, attachments of all sorts",
+    dubbo(
+      0x02,
+      20,
+      3,
+      "94" +
+        "43" +
+        text("a.B") +
+        "91" +
+        text("x") +
+        "6091" +
+        ("48" + text("tag") + "5190" + text("tag") + text("gray") + "91" + map(["a", "b"])) +
+        (text("o") + "6092" + text("p") + "43" + text("a.C") + "90" + "61" + text("tag") + text("second") + "5a"),
+    ),
+    "response 3 % ok/0/20 {tag=gray}",
   ),
   answered("a value", dubbo(0x02, 20, 3, "91" + text("hi")), "response 3 % ok/0/20"),
   answered("no value", dubbo(0x02, 20, 3, "92"), "response 3 % ok/0/20"),
@@ -329,6 +357,7 @@ export class DubboWire extends Wire {
     this.magicBytes = 2;
     this.idBits = 64;
     this.heartbeats = true;
+    this.encodes = true;
     this.least = 16;
   }
 
