@@ -217,14 +217,14 @@ export class Hpack {
   /** A name that no table has. */
   static literal(sink: Sink, name: usize, nameSize: u32, value: usize, valueSize: u32): void {
     sink.u8(0);
-    text(sink, name, nameSize);
-    text(sink, value, valueSize);
+    writeString(sink, name, nameSize);
+    writeString(sink, value, valueSize);
   }
 
   /** A name of the static table. */
   static literalIndexed(sink: Sink, nameIndex: u32, value: usize, valueSize: u32): void {
-    integerTo(sink, nameIndex, 0x0f);
-    text(sink, value, valueSize);
+    writeInteger(sink, nameIndex, 0x0f);
+    writeString(sink, value, valueSize);
   }
 
   /** `:status`, three digits. */
@@ -255,14 +255,14 @@ export class Hpack {
 /** Reads the block to its end; false where the connection must end. */
 function read(table: HpackTable, headers: Headers): bool {
   while (at < end && (load<u8>(at) & 0xe0) == 0x20) {
-    if (!table.resize(integer(0x1f))) return false;
+    if (!table.resize(readInteger(0x1f))) return false;
   }
   if (!table.isWithinLimit) return false;
   let size: u32 = 0;
   while (at < end) {
     const first = load<u8>(at) as u32;
     if (first & 0x80) {
-      const index = integer(0x7f);
+      const index = readInteger(0x7f);
       if (!find(table, index)) return false;
       if (index > STATIC_FIELDS) {
         keep(name);
@@ -272,13 +272,13 @@ function read(table: HpackTable, headers: Headers): bool {
       const inserts = (first & 0x40) != 0;
       // Size updates are for the start of a block.
       if (!inserts && first & 0x20) return false;
-      const index = integer(inserts ? 0x3f : 0x0f);
+      const index = readInteger(inserts ? 0x3f : 0x0f);
       if (index) {
         if (!find(table, index)) return false;
         // The entry may make room for the one that is inserted.
         if (index > STATIC_FIELDS) keep(name);
-      } else if (!string(name)) return false;
-      if (!string(value)) return false;
+      } else if (!readString(name)) return false;
+      if (!readString(value)) return false;
       if (inserts && !table.insert()) return false;
     }
     size += name.size + value.size + FIELD_OVERHEAD;
@@ -310,7 +310,7 @@ function keep(slice: Slice): void {
 }
 
 /** An integer whose first byte has this mask; BAD_INTEGER where it is none, or beyond 28 bits. */
-function integer(mask: u32): u32 {
+function readInteger(mask: u32): u32 {
   const prefix = (load<u8>(at++) as u32) & mask;
   if (prefix < mask) return prefix;
   let rest: u32 = 0;
@@ -323,10 +323,10 @@ function integer(mask: u32): u32 {
 }
 
 /** A string; one that does not fit into SCRATCH is LIST_MAX bytes of no meaning: that is more than may be anyway. */
-function string(slice: Slice): bool {
+function readString(slice: Slice): bool {
   if (at >= end) return false;
   const huffman = load<u8>(at) >= 0x80;
-  const size = integer(0x7f);
+  const size = readInteger(0x7f);
   if (size > ((end - at) as u32)) return false;
   const p = at;
   at += size;
@@ -346,12 +346,12 @@ function string(slice: Slice): bool {
   return true;
 }
 
-function text(sink: Sink, p: usize, size: u32): void {
-  integerTo(sink, size, 0x7f);
+function writeString(sink: Sink, p: usize, size: u32): void {
+  writeInteger(sink, size, 0x7f);
   sink.bytes(p, size);
 }
 
-function integerTo(sink: Sink, value: u32, mask: u32): void {
+function writeInteger(sink: Sink, value: u32, mask: u32): void {
   if (value < mask) return sink.u8(value);
   sink.u8(mask);
   sink.varint(value - mask);

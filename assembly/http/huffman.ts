@@ -17,8 +17,8 @@ const LONGEST: u32 = 30;
 const LENGTHS =
   "dnsssssssoussussssssssusssssssss6aacd68baa8b8666555666666678f6ca" +
   "d67777777777777777777777878djde6f56565666577666567655677777fbeds" +
-  "kmkkmmmnmnnnnnonnomnnnnlmnmnnomlkmmnnlnmmolmnnllmlnmnnkmmmnmmnqq" +
-  "kjmnmpqqqrrqopjlqrrqrollqqsrrrkoklmllnmmppooqnqrqqrrrrrsrrrrrq";
+  "kmkkmmmnmnnnnnonoomnonnnnlmnmnnomlkmmnnlnmmolmnnllmlnmnnkmmmnmmn" +
+  "qqkjmnmpqqqrrqopjlqrrqrollqqsrrrkoklmllnmmppooqnqrqqrrrrrsrrrrrq";
 
 /** Bits that one look into PAIRS decides about: enough for two of the letters and digits that headers consist of. */
 const LOOK_BITS: u32 = 12;
