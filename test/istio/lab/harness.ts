@@ -8,7 +8,7 @@ import { parseMetrics } from "../../../tools/view/prometheus.js";
 import { bootstrapOf } from "../../e2e/harness.js";
 import { type DubboServer, startServer } from "../../peers/dubbo/server.js";
 import type { KubernetesObject } from "./kubernetes.js";
-import { Mesh, type Sidecar } from "./mesh.js";
+import { Mesh, type Sidecar, type SidecarOptions } from "./mesh.js";
 
 /** Where clients of the service `greeter` connect, in every manifest. */
 export const GREETER = { host: "127.96.0.10", port: 20880 };
@@ -36,6 +36,8 @@ export interface World {
   readonly app: Sidecar;
   readonly v1: Pod;
   readonly v2: Pod;
+  /** What its sidecars were started with, for more of them. */
+  readonly options: SidecarOptions;
   stop(): Promise<void>;
 }
 
@@ -60,12 +62,14 @@ export async function startWorld(objects: readonly KubernetesObject[]): Promise<
     const mesh = use(await Mesh.start(objects));
     // Labels as `meltemi run` has Envoy cut them out of the metrics' names; histograms and counters as they are now.
     const stats = { stats_config: bootstrapOf({ endpoints: [1] }).stats_config, stats_flush_interval: "0.1s" };
-    const sidecar = async (pod: string) => use(await mesh.sidecar(pod, envoy, [defaultModule], stats));
+    const options = { envoy, files: [defaultModule], stats };
+    const sidecar = async (pod: string) => use(await mesh.sidecar(pod, options));
     const greeter = async (version: string, port: number) => ({
       server: use(await startServer({ version, port })),
       sidecar: await sidecar(`greeter-${version}`),
     });
-    return { mesh, v1: await greeter("v1", 20881), v2: await greeter("v2", 20882), app: await sidecar("app"), stop };
+    const [v1, v2] = [await greeter("v1", 20881), await greeter("v2", 20882)];
+    return { mesh, v1, v2, app: await sidecar("app"), options, stop };
   } catch (error) {
     await stop();
     throw error;

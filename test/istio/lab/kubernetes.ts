@@ -32,6 +32,12 @@ const KINDS: Record<string, readonly string[]> = {
 };
 const CLUSTER_WIDE = ["Namespace", "Node", "CustomResourceDefinition"];
 
+/** The same object, in the namespace `default` where it names none and its kind has one. */
+export function placed(object: KubernetesObject): KubernetesObject {
+  if (CLUSTER_WIDE.includes(object.kind)) return object;
+  return { ...object, metadata: { namespace: "default", ...object.metadata } };
+}
+
 interface Resource {
   readonly group: string;
   readonly kind: string;
@@ -103,17 +109,14 @@ export class KubernetesApi {
     return `http://127.0.0.1:${(this.server.address() as AddressInfo).port}`;
   }
 
-  /** Makes these the objects of the cluster, all of them; watchers are told what has changed. Without a namespace: default. */
+  /** Makes these the objects of the cluster, all of them; watchers are told what has changed. */
   set(objects: readonly KubernetesObject[]): void {
     const wanted = new Map<string, { resource: Resource; object: KubernetesObject }>();
-    for (const object of [...customResourceDefinitions(), ...objects]) {
+    for (const object of [...customResourceDefinitions(), ...objects].map(placed)) {
       const resource = resourceOf(object);
-      const metadata = CLUSTER_WIDE.includes(object.kind)
-        ? object.metadata
-        : { namespace: "default", ...object.metadata };
-      const key = [resource.group, object.kind, metadata.namespace, metadata.name].join("/");
+      const key = [resource.group, object.kind, object.metadata.namespace, object.metadata.name].join("/");
       if (wanted.has(key)) throw new Error(`two objects ${key}`);
-      wanted.set(key, { resource, object: { ...object, metadata } });
+      wanted.set(key, { resource, object });
     }
     for (const [key, { resource, object }] of this.objects) {
       if (wanted.has(key)) continue;

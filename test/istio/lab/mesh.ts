@@ -43,6 +43,19 @@ const ISTIOD_ENV = {
   XDS_AUTH: "false",
 };
 
+export interface SidecarOptions {
+  envoy: Envoy;
+  /** Files that Envoy reads, absolute: the module. */
+  files: readonly string[];
+  /** The part of the bootstrap on metrics. */
+  stats: Bootstrap;
+  /**
+   * NONE (default): every listener is a socket at its own address. REDIRECT: as in most meshes, one socket gets all
+   * connections that iptables diverts, of which there are none here; good for looking at the configuration.
+   */
+  interception?: "NONE" | "REDIRECT";
+}
+
 export class Mesh {
   private constructor(
     private readonly api: KubernetesApi,
@@ -77,14 +90,14 @@ export class Mesh {
     return this.istiod.log;
   }
 
-  /** Starts an Envoy as the sidecar of a pod. Nothing is intercepted: its listeners are sockets at their own addresses. */
-  async sidecar(pod: string, envoy: Envoy, files: readonly string[], stats: Bootstrap): Promise<Sidecar> {
+  /** Starts an Envoy as the sidecar of a pod. */
+  async sidecar(pod: string, { envoy, files, stats, interception = "NONE" }: SidecarOptions): Promise<Sidecar> {
     const object = this.objects.find(({ kind, metadata }) => kind === "Pod" && metadata.name === pod);
     if (!object) throw new Error(`no pod ${pod} in this mesh`);
     const log: LogLine[] = [];
     const process = await EnvoyProcess.start({
       envoy,
-      bootstrap: { ...bootstrap(object), ...stats },
+      bootstrap: { ...bootstrap(object, interception), ...stats },
       files,
       concurrency: 1,
       onLog: (line) => log.push(line),
@@ -129,7 +142,7 @@ async function startIstiod(folder: string, api: string): Promise<Daemon> {
 }
 
 /** What an agent would give to the Envoy of this pod. */
-function bootstrap({ metadata, status }: KubernetesObject): Bootstrap {
+function bootstrap({ metadata, status }: KubernetesObject, interception: string): Bootstrap {
   const { name, namespace = "default", labels = {} } = metadata;
   const ip = (status as { podIP: string }).podIP;
   const ads = { ads: {}, initial_fetch_timeout: "0s", resource_api_version: "V3" };
@@ -141,7 +154,7 @@ function bootstrap({ metadata, status }: KubernetesObject): Bootstrap {
       metadata: {
         CLUSTER_ID: "Kubernetes",
         INSTANCE_IPS: ip,
-        INTERCEPTION_MODE: "NONE",
+        INTERCEPTION_MODE: interception,
         ISTIO_VERSION: "1.31.0",
         LABELS: labels,
         NAME: name,
@@ -188,8 +201,18 @@ function bootstrap({ metadata, status }: KubernetesObject): Bootstrap {
   };
 }
 
+interface Dump {
+  configs: {
+    dynamic_listeners?: { name: string; active_state?: { listener: { filter_chains: FilterChain[] } } }[];
+    dynamic_route_configs?: { route_config: { name: string; virtual_hosts: VirtualHost[] } }[];
+  }[];
+}
 interface FilterChain {
-  filters: { name: string; typed_config?: Record<string, unknown> }[];
+  filters: { name: string }[];
+}
+interface VirtualHost {
+  domains: string[];
+  routes: { metadata?: { filter_metadata?: { istio?: { config?: string } } } }[];
 }
 
 /** The Envoy of one pod. */
@@ -202,18 +225,27 @@ export class Sidecar {
 
   /** The filters of each chain of an active listener, in order. */
   async chains(listener: string): Promise<string[][]> {
-    const { configs } = JSON.parse(await this.envoy.get("/config_dump")) as {
-      configs: {
-        dynamic_listeners?: { name: string; active_state?: { listener: { filter_chains: FilterChain[] } } }[];
-      }[];
-    };
-    const found = configs.flatMap(({ dynamic_listeners = [] }) => dynamic_listeners);
+    const found = (await this.configs()).flatMap(({ dynamic_listeners = [] }) => dynamic_listeners);
     const chains = found.find(({ name }) => name === listener)?.active_state?.listener.filter_chains;
     if (!chains) throw new Error(`no active listener ${listener} among ${found.map(({ name }) => name).join(", ")}`);
     return chains.map(({ filters }) => filters.map(({ name }) => name));
   }
 
+  /** The virtual hosts of a route configuration: their domains, and the VirtualServices that their routes come from. */
+  async virtualHosts(routes: string): Promise<{ domains: string[]; from: string[] }[]> {
+    const all = (await this.configs()).flatMap(({ dynamic_route_configs = [] }) => dynamic_route_configs);
+    const hosts = all.find(({ route_config }) => route_config.name === routes)?.route_config.virtual_hosts ?? [];
+    return hosts.map(({ domains, routes }) => {
+      const from = routes.flatMap(({ metadata }) => metadata?.filter_metadata?.istio?.config?.split("/").at(-1) ?? []);
+      return { domains, from: [...new Set(from)] };
+    });
+  }
+
   stop(): Promise<unknown> {
     return this.envoy.stop();
+  }
+
+  private async configs(): Promise<Dump["configs"]> {
+    return (JSON.parse(await this.envoy.get("/config_dump")) as Dump).configs;
   }
 }

@@ -1,0 +1,27 @@
+import { expect, it } from "vitest";
+import { manifests } from "./lab/harness.js";
+import { complaints } from "./lab/istioctl.js";
+
+const tcp = { PORT: "tcp-dubbo", PROTOCOL: "TCP" };
+const http2 = { PORT: "http2-dubbo", PROTOCOL: "HTTP2" };
+
+it.each([
+  ["observe", tcp],
+  ["bridge by-method", http2],
+  ["bridge weights", http2],
+  ["bridge faults", http2],
+])("istioctl has nothing against %s", (names, words) => {
+  expect(complaints(manifests(["world", "service", "sidecars", ...names.split(" ")], words))).toEqual([]);
+});
+
+it("istioctl does look: at fields, and at what routes lead to", () => {
+  const wrong = manifests(["world", "service", "bridge", "weights"], http2).map((object) => {
+    const spec = object.spec as Record<string, unknown>;
+    if (object.kind === "WasmPlugin") return { ...object, spec: { ...spec, tipe: "NETWORK" } };
+    if (object.kind === "DestinationRule") return { ...object, spec: { ...spec, subsets: [] } };
+    return object;
+  });
+  const [validate, analyze] = complaints(wrong);
+  expect(validate).toContain('unknown field "tipe"');
+  expect(analyze).toContain('not found: "greeter.default.svc.cluster.local+v2"');
+});
