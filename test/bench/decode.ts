@@ -1,6 +1,4 @@
-import { join } from "node:path";
-import asc from "assemblyscript/asc";
-import { packageRoot } from "../../tools/paths.js";
+import { type Guest, loadGuest } from "../guest.js";
 import { batch, replyFrame, requestFrame } from "./frames.js";
 
 export interface Decoding {
@@ -10,10 +8,7 @@ export interface Decoding {
 }
 
 /** assembly/__bench__/decode.ts */
-interface Decoder {
-  _initialize(): void;
-  memory: WebAssembly.Memory;
-  allocate(size: number): number;
+interface Decoder extends Guest {
   decode(protocol: number, side: number, at: number, size: number, rounds: number): number;
 }
 
@@ -34,7 +29,7 @@ const cases = [
 
 /** What the codecs alone cost, by themselves in V8, as in Envoy: without a host, a scanner or metrics. */
 export async function measureDecoding(rounds: number): Promise<Decoding[]> {
-  const { memory, allocate, decode } = await compile();
+  const { memory, allocate, decode } = await loadGuest<Decoder>("decode.ts");
   return cases.map(({ name, protocol, side, bytes }) => {
     const at = allocate(bytes.length);
     Buffer.from(memory.buffer).set(bytes, at);
@@ -49,26 +44,6 @@ export async function measureDecoding(rounds: number): Promise<Decoding[]> {
     run(50_000);
     return { name, nanoseconds: Array.from({ length: rounds }, () => run(50_000)) };
   });
-}
-
-/** With the options of the released module. */
-async function compile(): Promise<Decoder> {
-  let wasm: Uint8Array | undefined;
-  const { error, stderr } = await asc.main(
-    [join("assembly", "__bench__", "decode.ts"), "--target", "release", "--baseDir", packageRoot],
-    {
-      writeFile(_, contents) {
-        if (typeof contents !== "string") wasm = contents;
-      },
-    },
-  );
-  if (error || !wasm) throw new Error(`assembly/__bench__/decode.ts does not compile: ${stderr}`);
-  const module = await WebAssembly.compile(wasm);
-  const unused = WebAssembly.Module.imports(module).map(({ name }) => [name, () => 0]);
-  const instance = await WebAssembly.instantiate(module, { env: Object.fromEntries(unused) });
-  const decoder = instance.exports as unknown as Decoder;
-  decoder._initialize();
-  return decoder;
 }
 
 function awesomeRequest(id: number): Buffer {
