@@ -34,7 +34,7 @@ export const enum Status {
 }
 
 /** Metadata entries that one frame keeps; more are dropped and `metadataDropped` says so. */
-const METADATA_MAX: u32 = 64;
+export const METADATA_MAX: u32 = 64;
 const NONE: Slice = Slice.make();
 /** Room for the numbers that a codec turns into text: the longest u64 has 20 digits. */
 const SCRATCH_BYTES: u32 = 512;

@@ -2,7 +2,7 @@ import { Bytes } from "../wire/bytes";
 import { Slice } from "../wire/slice";
 
 /** Header fields that one message may have. */
-const FIELDS_MAX: u32 = 128;
+export const FIELDS_MAX: u32 = 128;
 const NONE: Slice = Slice.make();
 
 /**

@@ -1,0 +1,273 @@
+import { Changes } from "../codec/changes";
+import { Frame, METADATA_MAX } from "../codec/frame";
+import { Field } from "../http/field";
+import { FIELDS_MAX, Headers } from "../http/headers";
+import { Bytes } from "../wire/bytes";
+import { Sink } from "../wire/sink";
+import { Slice } from "../wire/slice";
+import { Utf8 } from "../wire/utf8";
+
+/** Bytes that the longest header name may have. */
+const NAME_ROOM: u32 = 256;
+/**
+ * Bytes of the names and values that one frame's metadata have as headers; what does not fit is no header. Half of what
+ * Envoy takes in one request.
+ */
+const HEADERS_BYTES: u32 = 30 << 10;
+
+const PREFIX = Slice.of("meltemi-");
+const X_ENVOY = Slice.of("x-envoy-");
+const X_FORWARDED = Slice.of("x-forwarded-");
+const X_REQUEST_ID = Slice.of("x-request-id");
+/** What HTTP or Envoy gives a meaning, beside whole families. */
+const RESERVED: StaticArray<Slice> = [
+  Slice.of("connection"),
+  Slice.of("content-length"),
+  Slice.of("content-type"),
+  Slice.of("cookie"),
+  Slice.of("date"),
+  Slice.of("expect"),
+  Slice.of("grpc-timeout"),
+  Slice.of("host"),
+  Slice.of("keep-alive"),
+  Slice.of("proxy-connection"),
+  Slice.of("server"),
+  Slice.of("te"),
+  Slice.of("trailer"),
+  Slice.of("transfer-encoding"),
+  Slice.of("upgrade"),
+  Slice.of("via"),
+];
+
+/** The name() of the last call, where it is not the key as it stands. */
+const scratch: usize = memory.data(NAME_ROOM);
+const named: Slice = Slice.make();
+
+/** Bytes of HEADERS_BYTES that are left for the frame that header() is being asked about. */
+let room: u32 = 0;
+
+// Of the frame in changes(), for each metadata entry:
+/** The name that it has or would have as a header; ptr 0 where it can have none. */
+const names: usize = memory.data(METADATA_MAX * 8);
+/** Room for the names that are not the key as it stands. */
+const nameBytes: usize = memory.data(METADATA_MAX * NAME_ROOM);
+/** Whether it is a header, and whether it was compared. */
+const states: usize = memory.data(METADATA_MAX);
+const SHOWN: u8 = 1;
+const COMPARED: u8 = 2;
+/** For each header field: whether it was compared. */
+const compared: usize = memory.data(FIELDS_MAX);
+
+const expected: Slice = Slice.make();
+const actual: Slice = Slice.make();
+/** Values of one name, joined. Of fixed capacity: slices point into it. */
+const joined: Sink = new Sink(128 << 10);
+
+/**
+ * How metadata become HTTP headers and come back. A key is a header of that name in lower case, with `meltemi-` in front
+ * where HTTP or Envoy has a use for the name itself; keys and values that HTTP cannot carry are no headers.
+ *
+ * Whatever the metadata: the headers that header() names, handed on as HTTP hands them on, have no changes(). That may
+ * join the values of one name by commas, so those are compared and set together.
+ */
+@final
+export class HeaderRule {
+  /** The header name of a metadata key, valid until the next call; ptr 0 where the key can be none. */
+  static name(key: Slice): Slice {
+    const size = key.size;
+    named.clear();
+    if (!size || size > NAME_ROOM - PREFIX.size) return named;
+    const at = scratch + PREFIX.size;
+    let same = true;
+    for (let i: u32 = 0; i < size; i++) {
+      const byte = load<u8>(key.ptr + i) as u32;
+      const lower = Field.lower(byte);
+      if (!lower) return named;
+      same = same && lower == byte;
+      store<u8>(at + i, lower as u8);
+    }
+    if (isReserved(at, size)) {
+      memory.copy(scratch, PREFIX.ptr, PREFIX.size);
+      named.set(scratch, size + PREFIX.size);
+    } else if (same) {
+      named.point(key);
+    } else {
+      named.set(at, size);
+    }
+    return named;
+  }
+
+  /** Whether a metadata value can be a header's value as it is. */
+  static fits(value: Slice): bool {
+    const size = value.size;
+    if (!value.ptr) return false;
+    if (!size) return true;
+    return (
+      size <= HEADERS_BYTES &&
+      !isBlank(load<u8>(value.ptr)) &&
+      !isBlank(load<u8>(value.end - 1)) &&
+      Field.isText(value.ptr, size) &&
+      Utf8.valid(value.ptr, size)
+    );
+  }
+
+  /**
+   * The name of the header that metadata entry i of the frame becomes, with the value as it is; ptr 0 where it becomes
+   * none. Valid until the next call. To be asked about every entry, the first one first.
+   */
+  static header(frame: Frame, i: u32): Slice {
+    if (!i) room = HEADERS_BYTES;
+    const name = HeaderRule.name(frame.key(i));
+    if (!isShown(name, frame.value(i))) name.clear();
+    return name;
+  }
+
+  /**
+   * Fills `changes` with what must change in the frame's metadata so that they say what the headers say, and answers
+   * whether there are any. Headers that are HTTP's or Envoy's own say nothing; others that the frame does not have are
+   * added under their name (`x-request-id` is not, since Envoy adds it to everything). What is missing is removed, unless
+   * not all of the metadata are known. The changes point into the frame, the headers, and memory that holds until the
+   * next call.
+   */
+  static changes(frame: Frame, headers: Headers, changes: Changes): bool {
+    changes.clear();
+    joined.clear();
+    memory.fill(compared, 0, headers.count);
+    readNames(frame);
+    for (let i: u32 = 0; i < frame.metadataCount; i++) {
+      if (nameOf(i).ptr && !(load<u8>(states + i) & COMPARED)) compare(frame, i, headers, changes);
+    }
+    for (let i: u32 = 0; i < headers.count; i++) {
+      if (!load<u8>(compared + i)) add(headers, i, changes);
+    }
+    return changes.count > 0;
+  }
+}
+
+function nameOf(i: u32): Slice {
+  return changetype<Slice>(names + i * offsetof<Slice>());
+}
+
+/** Names and states of the frame's metadata. */
+function readNames(frame: Frame): void {
+  room = HEADERS_BYTES;
+  for (let i: u32 = 0; i < frame.metadataCount; i++) {
+    const name = HeaderRule.name(frame.key(i));
+    const kept = nameOf(i);
+    kept.point(name);
+    if (name.ptr && name.ptr != frame.key(i).ptr) {
+      kept.ptr = nameBytes + i * NAME_ROOM;
+      memory.copy(kept.ptr, name.ptr, name.size);
+    }
+    store<u8>(states + i, isShown(name, frame.value(i)) ? SHOWN : 0);
+  }
+}
+
+/** Whether an entry becomes a header; takes the room for it. */
+function isShown(name: Slice, value: Slice): bool {
+  const size = name.size + value.size;
+  if (!name.ptr || size > room || !HeaderRule.fits(value)) return false;
+  room -= size;
+  return true;
+}
+
+/** Compares the values of all entries that have the name of entry i with those of all headers that have it. */
+function compare(frame: Frame, i: u32, headers: Headers, changes: Changes): void {
+  const name = nameOf(i);
+  const count = frame.metadataCount;
+  // The key that a new value goes to: of the first entry that is a header.
+  let target = i;
+  expected.clear();
+  for (let j = i; j < count; j++) {
+    if (!nameOf(j).is(name.ptr, name.size)) continue;
+    const state = load<u8>(states + j);
+    store<u8>(states + j, state | COMPARED);
+    if (!(state & SHOWN)) continue;
+    if (!expected.ptr) target = j;
+    join(expected, frame.value(j));
+  }
+  collect(headers, 0, name);
+  if (!actual.ptr) {
+    if (!expected.ptr || frame.metadataDropped) return;
+  } else {
+    if (expected.ptr ? actual.is(expected.ptr, expected.size) : name.is(X_REQUEST_ID.ptr, X_REQUEST_ID.size)) return;
+    if (!HeaderRule.fits(actual)) return;
+    const key = frame.key(target);
+    changes.set(key.ptr, key.size, actual.ptr, actual.size);
+  }
+  for (let j = i; j < count; j++) {
+    const key = frame.key(j);
+    const gone = (load<u8>(states + j) & SHOWN) != 0 && nameOf(j).is(name.ptr, name.size);
+    if (gone && changes.find(key) < 0) changes.remove(key.ptr, key.size);
+  }
+}
+
+/** A header that the frame does not have. */
+function add(headers: Headers, i: u32, changes: Changes): void {
+  const name = headers.name(i);
+  let key = name.ptr;
+  let size = name.size;
+  collect(headers, i, name);
+  if (starts(key, size, PREFIX)) {
+    // Only what name() would have written.
+    key += PREFIX.size;
+    size -= PREFIX.size;
+    if (!isReserved(key, size)) return;
+  } else if (load<u8>(key) == 0x3a || isReserved(key, size) || name.is(X_REQUEST_ID.ptr, X_REQUEST_ID.size)) {
+    return;
+  }
+  if (HeaderRule.fits(actual)) changes.set(key, size, actual.ptr, actual.size);
+}
+
+/** Joins the values of all headers of that name, the first of which is not before `from`, into `actual`. */
+function collect(headers: Headers, from: u32, name: Slice): void {
+  actual.clear();
+  for (let i = from; i < headers.count; i++) {
+    if (!headers.name(i).is(name.ptr, name.size)) continue;
+    store<u8>(compared + i, 1);
+    join(actual, headers.value(i));
+  }
+}
+
+/** Appends a value as HTTP joins those of one name: by commas, and empty ones are not seen. */
+function join(to: Slice, value: Slice): void {
+  if (!to.ptr || !to.size) {
+    // Where there is an empty value, there is an address.
+    to.set(value.size ? value.ptr : scratch, value.size);
+    return;
+  }
+  if (!value.size) return;
+  if (!joined.ptr) {
+    joined.reserve(joined.limit);
+    joined.clear();
+  }
+  const open = to.end == joined.ptr + joined.size;
+  const size: u32 = (open ? 0 : to.size) + 1 + value.size;
+  if (size > joined.limit - joined.size) return;
+  if (!open) {
+    const from = joined.ptr + joined.size;
+    joined.bytes(to.ptr, to.size);
+    to.ptr = from;
+  }
+  joined.u8(0x2c);
+  joined.bytes(value.ptr, value.size);
+  to.size = (joined.ptr + joined.size - to.ptr) as u32;
+}
+
+/** Whether HTTP or Envoy gives a name a meaning, or metadata do with the prefix. */
+function isReserved(name: usize, size: u32): bool {
+  const first = load<u8>(name) as u32;
+  if (first == 0x78) return starts(name, size, X_ENVOY) || starts(name, size, X_FORWARDED);
+  for (let i = 0; i < RESERVED.length; i++) {
+    if (RESERVED[i].is(name, size)) return true;
+  }
+  return starts(name, size, PREFIX);
+}
+
+function starts(name: usize, size: u32, prefix: Slice): bool {
+  return size >= prefix.size && Bytes.equal(name, prefix.ptr, prefix.size);
+}
+
+function isBlank(byte: u8): bool {
+  return byte == 0x20 || byte == 9;
+}
