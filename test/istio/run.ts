@@ -18,7 +18,7 @@ function inNamespace(command: readonly string[], options: Parameters<typeof spaw
 
 const say = (line: string) => process.stderr.write(`test:istio: ${line}\n`);
 try {
-  const { status, error, stderr } = inNamespace(["true"], { encoding: "utf8" });
+  const { status, error, stderr } = inNamespace(["sh", "-c", ":"], { encoding: "utf8" });
   if (status !== 0) {
     const hint = `Run it as root on Linux. ${error?.message ?? stderr}`.trim();
     throw new UserError("E_ROOT", "the right to make a network namespace is missing", { exit: Exit.missing, hint });
