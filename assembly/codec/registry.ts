@@ -1,9 +1,10 @@
 import { AwesomeRpc } from "./awesomerpc";
 import { Codec } from "./codec";
 import { Dubbo } from "./dubbo";
+import { Thrift } from "./thrift";
 
 /** Every protocol that the module speaks, one line each; those with a magic first, so that guessing tries them first. */
-export const codecs: Codec[] = [new Dubbo(), new AwesomeRpc()];
+export const codecs: Codec[] = [new Dubbo(), new Thrift(), new AwesomeRpc()];
 
 /** Position in `codecs`, -1 where there is no such protocol. */
 export function codecIndex(name: string): i32 {

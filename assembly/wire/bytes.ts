@@ -19,4 +19,18 @@ export class Bytes {
     }
     return load<u64>(a + last) == load<u64>(b + last);
   }
+
+  /** Where a byte stands for the first time, eight bytes at a time; `size` where it does not. */
+  @inline
+  static find(p: usize, size: u32, byte: u8): u32 {
+    let at: u32 = 0;
+    for (; at + 8 <= size; at += 8) {
+      // Zero where the byte stands; the lowest high bit that is left tells the first of them.
+      const x = load<u64>(p + at) ^ (0x0101010101010101 * (byte as u64));
+      const zeros = (x - 0x0101010101010101) & ~x & 0x8080808080808080;
+      if (zeros) return at + ((ctz(zeros) as u32) >> 3);
+    }
+    while (at < size && load<u8>(p + at) != byte) at++;
+    return at;
+  }
 }

@@ -4,6 +4,8 @@ import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import type { Bootstrap } from "../../tools/envoy/bootstrap.js";
+import { describeModule } from "../../tools/model/module.js";
+import { defaultModule } from "../../tools/paths.js";
 import { connect } from "../peers/dubbo/client.js";
 import { greeter, startServer } from "../peers/dubbo/server.js";
 import { bootstrapOf, ended, eventually, type Rules, type Running, startProxy } from "./harness.js";
@@ -44,12 +46,17 @@ const configured = (value: string) => (made: Bootstrap) => {
   return changed;
 };
 
+/** As messages list them. */
+const protocols = describeModule(defaultModule)
+  .protocols.map(({ name }) => name)
+  .join(", ");
+
 describe("a start that fails", () => {
   it.each([
     ["", "$: expected an object, found nothing"],
     ["{", "$: expected JSON"],
-    ["{}", "$.protocol: expected one of dubbo, awesomerpc, found nothing"],
-    ['{"protocol":"dubo"}', '$.protocol: expected one of dubbo, awesomerpc, found "dubo"'],
+    ["{}", `$.protocol: expected one of ${protocols}, found nothing`],
+    ['{"protocol":"dubo"}', `$.protocol: expected one of ${protocols}, found "dubo"`],
     ['{"protocol":"dubbo","limits":{"frameBytes":"64MiB"}}', "$.limits.frameBytes: expected a whole number"],
     [
       '{"protocol":"dubbo","mode":"route","routes":[{"match":{"method":{"exact":7}},"cluster":"v1"}]}',
