@@ -123,6 +123,10 @@ function readable(slice: Slice): string {
   return slice.text();
 }
 
+function textOf(bytes: Guarded): string {
+  return String.UTF8.decodeUnsafe(bytes.ptr, bytes.size);
+}
+
 /** What one block decodes to on a connection of its own. */
 function once(block: string): string {
   const connection = new Connection();
@@ -328,13 +332,19 @@ describe("Hpack.decode", () => {
     const connection = new Connection();
     const sink = new Sink();
     let expected = "";
-    // Two fields for each, of 133 bytes: 60 entries of which the table holds 30.
-    for (let i: u32 = 0; i < 60; i++) {
-      const value = filled(100, 0x41 + i);
-      field(sink, INSERTED, A, value);
+    // Three fields for each, two of them entries of 182 and 92 bytes: the table holds a third of all.
+    for (let i: u32 = 0; i < 40; i++) {
+      const name = filled(50, 0x30 + i);
+      const value = filled(100, 0x31 + i);
+      const other = filled(10, 0x32 + i);
+      field(sink, INSERTED, name, value);
       sink.u8(0xbe);
-      expected += `a: ${String.UTF8.decodeUnsafe(value.ptr, value.size)}\n`.repeat(2);
+      sink.u8(0x7e);
+      text(sink, other, 0);
+      expected += `${textOf(name)}: ${textOf(value)}\n`.repeat(2) + `${textOf(name)}: ${textOf(other)}\n`;
+      name.free();
       value.free();
+      other.free();
     }
     expect(connection.sink(sink)).toBe(expected);
     connection.free();
