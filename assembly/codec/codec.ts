@@ -126,7 +126,15 @@ export abstract class Codec {
     return false;
   }
 
-  /** Appends the protocol's own error reply to the request in `frame`. `message` is UTF-8 for people. */
+  /** Whether error() needs the method of the request beside its id and token. */
+  get echoesMethod(): bool {
+    return false;
+  }
+
+  /**
+   * Appends the protocol's own error reply to the request in `frame`, of which kind, id and token (and the method, where
+   * it is echoed) are set. `message` is UTF-8 for people.
+   */
   abstract error(frame: Frame, reason: Reason, message: usize, messageSize: u32, sink: Sink): void;
 
   /** Appends a heartbeat; false where the protocol has none. */

@@ -1,3 +1,4 @@
+import { Sink } from "../wire/sink";
 import { AwesomeRpc } from "./awesomerpc";
 import { Codec } from "./codec";
 import { Dubbo } from "./dubbo";
@@ -25,7 +26,8 @@ export function codecNames(): string {
 export function describe(): string {
   const protocols: string[] = [];
   for (let i = 0; i < codecs.length; i++) {
-    protocols.push(`{"name":"${codecs[i].name}","keys":${codecs[i].keys()}}`);
+    const heartbeats = codecs[i].heartbeat(0, new Sink());
+    protocols.push(`{"name":"${codecs[i].name}","heartbeats":${heartbeats},"keys":${codecs[i].keys()}}`);
   }
   return `{"protocols":[${protocols.join(",")}]}`;
 }

@@ -48,7 +48,10 @@ export abstract class Scanner {
 
   /** The address of `size` bytes from `at` on of the chunk being scanned, valid until the next call; 0 on failure. */
   protected abstract read(at: u32, size: u32): usize;
-  /** A head was read into `frame`, which starts at p. The first n bytes of it are there, never more than it has. */
+  /**
+   * A head was read into `frame`, which starts at p. The first n bytes of it are there, never more than it has; `rest` of
+   * the cut are still to come.
+   */
   protected abstract onFrame(p: usize, n: u32): void;
   /** The next bytes of that frame: `size` from `at` on of the chunk. */
   protected onBody(at: u32, size: u32): void {}
@@ -150,8 +153,8 @@ export abstract class Scanner {
     }
     if (again < 0) return again;
     if (frame.length < (held as u64)) return -Bad.Length;
-    this.onFrame(cut.held, held);
     cut.rest = frame.length - held;
+    this.onFrame(cut.held, held);
     cut.release();
     if (!cut.rest) this.onEnd();
     return READY;

@@ -12,6 +12,8 @@ export const enum Phase {
   Aside = 2,
   /** Closed by us; nothing passes any more. */
   Closed = 3,
+  /** Turned into HTTP, or out of it. */
+  Bridging = 4,
 }
 
 /** One direction of a connection: where its bytes stand and, while a reply passes, what is known of it. */
@@ -30,6 +32,8 @@ export class Connection extends Entry {
   settingsPtr: usize;
   /** The requests in flight, a doubly linked list. */
   requests: usize;
+  /** What a bridge knows of it; 0 where there is none. */
+  session: usize;
   /** The list of those that wait for a route. */
   nextWaiting: usize;
   previousWaiting: usize;

@@ -4,23 +4,33 @@ import { Log } from "../host/log";
 import { MetricKind, Metrics } from "../host/metrics";
 import { Action, Stream } from "../host/stream";
 import { Sink } from "../wire/sink";
+import { Bridge } from "./bridge";
 import { Connection, Connections, Phase } from "./connection";
+import { Lift } from "./lift";
+import { Lower } from "./lower";
 import { Observe } from "./observe";
 import { Route } from "./route";
 import { Series } from "./series";
-import { Settings, SettingsReader } from "./settings";
+import { Mode, Settings, SettingsReader } from "./settings";
 
 /** How long what was counted may wait in the guest before Envoy is told, milliseconds. */
 const FLUSH_PERIOD: u32 = 500;
+
+/** The same where a bridge waits for its next occasion to write. */
+const HURRY: u32 = 1;
 
 /** Who closed a connection, as the host tells it. */
 const PEER_REMOTE: u32 = 2;
 
 const observe = new Observe();
 const route = new Route();
+const lift = new Lift();
+const lower = new Lower();
 /** By root context. */
 const roots = new Map<u32, Settings>();
 let reportedMemory: i64 = 0;
+/** Ticks of that period that came since Envoy was told the last time. */
+let hurried: u32 = 0;
 const memoryName = new Sink();
 memoryName.text("meltemi_guest_memory_bytes");
 
@@ -34,7 +44,11 @@ export class Plugin {
       Log.error(`configuration: ${SettingsReader.error}`);
       return false;
     }
-    if (roots.has(root)) roots.get(root).retire();
+    if (roots.has(root)) {
+      settings.tickPeriod = roots.get(root).tickPeriod;
+      roots.get(root).retire();
+    }
+    settings.root = root;
     roots.set(root, settings);
     return true;
   }
@@ -47,9 +61,18 @@ export class Plugin {
     const at = Connections.find(context);
     if (!at) return Action.Continue;
     const connection = changetype<Connection>(at);
-    // tcp_proxy picks its cluster when it starts, so it must not start before the route is known.
-    if (!connection.settings.routes) connection.phase = Phase.Observing;
-    return connection.phase == Phase.Routing ? Action.StopIteration : Action.Continue;
+    switch (connection.settings.mode) {
+      case Mode.Observe:
+        connection.phase = Phase.Observing;
+        return Action.Continue;
+      case Mode.Route:
+        // tcp_proxy picks its cluster when it starts, so it must not start before the route is known.
+        return Action.StopIteration;
+      default:
+        connection.phase = Phase.Bridging;
+        Plugin.bridge(connection).open(connection);
+        return Action.Continue;
+    }
   }
 
   static downstreamData(context: u32, size: u32, end: bool): Action {
@@ -57,6 +80,12 @@ export class Plugin {
     if (!at) return Action.Continue;
     const connection = changetype<Connection>(at);
     const settings = connection.settings;
+    if (connection.phase == Phase.Bridging) {
+      if (end) connection.end(Side.Client);
+      const action = Plugin.bridge(connection).downstream(connection, size, end);
+      Plugin.arm(settings);
+      return action;
+    }
     if (connection.phase == Phase.Routing) {
       route.data(connection, size, end);
       // Closing may end the connection's context before it returns, and then its record is another's.
@@ -74,9 +103,15 @@ export class Plugin {
     const at = Connections.find(context);
     if (!at) return Action.Continue;
     const connection = changetype<Connection>(at);
-    observe.data(connection, Side.Server, size);
-    if (end) connection.end(Side.Server);
-    Plugin.arm(connection.settings);
+    const settings = connection.settings;
+    if (connection.phase == Phase.Bridging) {
+      if (end) connection.end(Side.Server);
+      Plugin.bridge(connection).upstream(connection, size);
+    } else {
+      observe.data(connection, Side.Server, size);
+      if (end) connection.end(Side.Server);
+    }
+    Plugin.arm(settings);
     return Action.Continue;
   }
 
@@ -96,6 +131,7 @@ export class Plugin {
     if (at) {
       const connection = changetype<Connection>(at);
       const settings = connection.settings;
+      if (connection.session) Plugin.bridge(connection).close(connection);
       route.leave(connection);
       observe.close(connection);
       Connections.close(connection);
@@ -108,25 +144,51 @@ export class Plugin {
   }
 
   static tick(root: u32): void {
+    lift.tick();
+    lower.tick();
     route.tick();
-    Series.flush();
-    Plugin.reportMemory();
-    if (!roots.has(root)) return;
-    const settings = roots.get(root);
-    if (route.waiting || Series.pending) return;
-    settings.ticking = false;
-    // route.tick() may have entered a connection of another root, whose ticks must go on.
+    const settings = roots.has(root) ? roots.get(root) : null;
+    // Those that come in a hurry, for a bridge, are too many to tell counts at each.
+    if (!settings || settings.tickPeriod > HURRY || ++hurried >= FLUSH_PERIOD) {
+      hurried = 0;
+      Series.flush();
+      Plugin.reportMemory();
+    }
+    if (!settings) return;
+    // The ticks above may have entered connections of other roots.
     Stream.enter(root);
-    Stream.tick(0);
+    Plugin.period(settings, Plugin.wanted(settings));
   }
 
-  /** Has the tick come when it is needed: an idle proxy is not woken. */
+  @inline
+  private static bridge(connection: Connection): Bridge {
+    return connection.settings.mode == Mode.Lift ? (lift as Bridge) : lower;
+  }
+
+  /** How soon the next tick is needed, milliseconds; 0 where none is: an idle proxy is not woken. */
+  private static wanted(settings: Settings): u32 {
+    if (lift.hurry || lower.hurry) return HURRY;
+    if (route.waiting) return min<u32>(FLUSH_PERIOD, max<u32>(10, settings.waitMilliseconds >> 2));
+    return Series.pending || lift.waiting || lower.waiting ? FLUSH_PERIOD : 0;
+  }
+
+  /** Has the tick come when it is needed. */
   private static arm(settings: Settings): void {
-    if (settings.ticking || !(Series.pending || route.waiting)) return;
-    // A configuration that was replaced has no ticks.
-    if (settings.retired) return Series.flush();
-    settings.ticking = true;
-    Stream.tick(settings.routes ? min<u32>(FLUSH_PERIOD, max<u32>(10, settings.waitMilliseconds >> 2)) : FLUSH_PERIOD);
+    let live = settings;
+    if (live.retired) {
+      // The root may have been configured anew, and goes on; else it has no ticks.
+      if (!roots.has(live.root)) return Series.flush();
+      live = roots.get(live.root);
+    }
+    const period = Plugin.wanted(live);
+    if (period && (!live.tickPeriod || period < live.tickPeriod)) Plugin.period(live, period);
+  }
+
+  /** For the root of the current context. */
+  private static period(settings: Settings, period: u32): void {
+    if (settings.tickPeriod == period) return;
+    settings.tickPeriod = period;
+    Stream.tick(period);
   }
 
   /** Each worker adds its change, so that the gauge is the sum of all. */

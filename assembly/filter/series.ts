@@ -278,6 +278,7 @@ export class Labels {
   }
 }
 
-function hexDigit(value: u32): u32 {
+/** An upper-case hexadecimal digit, as percent-encoding has it. */
+export function hexDigit(value: u32): u32 {
   return value < 10 ? 48 + value : 55 + value;
 }

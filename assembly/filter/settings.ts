@@ -7,6 +7,16 @@ import { Condition, Exact, Matcher, Not, OneOf, Pattern, Prefix, Present, Range,
 /** Bytes of a name that becomes a label or filter state; Envoy's names of clusters are shorter. */
 const NAME_MAX: i32 = 1024;
 
+export const enum Mode {
+  Observe = 0,
+  Route = 1,
+  Lift = 2,
+  Lower = 3,
+}
+
+const DIRECTIONS: StaticArray<string> = ["outbound", "inbound"];
+const MODES: StaticArray<string> = ["observe", "route", "lift", "lower"];
+
 /** What one plugin configuration says. The words are those of docs/architecture.md. */
 @final
 export class Settings {
@@ -16,8 +26,11 @@ export class Settings {
   inbound: bool = false;
   /** Label of requests whose protocol names no service. */
   service: ArrayBuffer = String.UTF8.encode("unknown");
-  /** Whether connections are routed by their first frame. */
-  routes: bool = false;
+  mode: Mode = Mode.Observe;
+  /** Lift: what `:authority` says; null for the address that the client connected to. */
+  authority: ArrayBuffer | null = null;
+  /** Of a message that carries frames of the protocol, and that no one else writes. */
+  contentType: ArrayBuffer = new ArrayBuffer(0);
   rules: Rule[] = [];
   frameLimit: u64 = 64 << 20;
   headLimit: u32 = 64 << 10;
@@ -28,8 +41,10 @@ export class Settings {
   logRequests: u32 = 0;
   logFrames: bool = false;
 
-  /** Whether ticks of the root are on. */
-  ticking: bool = false;
+  /** The root context that has this configuration. */
+  root: u32 = 0;
+  /** Milliseconds between the ticks of the root; 0 where they are off. */
+  tickPeriod: u32 = 0;
   /** The root is gone or configured anew; its last connections are ending. */
   retired: bool = false;
   private connections: u32 = 0;
@@ -49,7 +64,7 @@ export class Settings {
   /** No tick of the root comes for this configuration any more. */
   retire(): void {
     this.retired = true;
-    this.ticking = false;
+    this.tickPeriod = 0;
   }
 
   /** The labels protocol and direction as one number: see Labels.start(). */
@@ -77,7 +92,7 @@ export class SettingsReader {
   }
 
   private static settings(json: JsonValue, settings: Settings): void {
-    if (!known(json, ["protocol", "mode", "direction", "service", "routes", "limits", "log"])) return;
+    if (!known(json, ["protocol", "mode", "direction", "service", "authority", "routes", "limits", "log"])) return;
     const protocol = json.at("protocol");
     if (!protocol) return fail(`${json.path()}.protocol: expected one of ${codecNames()}, found nothing`);
     if (!is(protocol, JsonKind.String, "a string")) return;
@@ -85,20 +100,27 @@ export class SettingsReader {
     if (index < 0) return fail(`${protocol.path()}: expected one of ${codecNames()}, found "${protocol.text}"`);
     settings.protocol = index as u32;
     settings.codec = codecs[index];
-    settings.routes = choice(json.at("mode"), "observe", "route");
-    settings.inbound = choice(json.at("direction"), "outbound", "inbound");
+    settings.contentType = String.UTF8.encode(`application/vnd.meltemi.${protocol.text}`);
+    settings.mode = choice(json.at("mode"), MODES) as Mode;
+    settings.inbound = choice(json.at("direction"), DIRECTIONS) == 1;
 
     const service = json.at("service");
     if (service) {
       if (!filled(service)) return;
       settings.service = String.UTF8.encode(service.text);
     }
+    const authority = json.at("authority");
+    if (authority) {
+      if (settings.mode != Mode.Lift) return fail(`${authority.path()}: expected nothing, because mode is not "lift"`);
+      if (!filled(authority)) return;
+      settings.authority = String.UTF8.encode(authority.text);
+    }
     const routes = json.at("routes");
-    if (settings.routes) {
+    if (settings.mode == Mode.Route) {
       if (!routes) return fail(`${json.path()}.routes: expected an array, found nothing (mode is "route")`);
       SettingsReader.rules(routes, settings);
     } else if (routes) {
-      return fail(`${routes.path()}: expected nothing, because mode is "observe"`);
+      return fail(`${routes.path()}: expected nothing, because mode is "${MODES[settings.mode]}"`);
     }
     SettingsReader.limits(json.at("limits"), settings);
     SettingsReader.log(json.at("log"), settings);
@@ -238,11 +260,18 @@ function known(json: JsonValue, names: string[]): bool {
   return true;
 }
 
-/** False for `no` or nothing, true for `yes`. */
-function choice(json: JsonValue | null, no: string, yes: string): bool {
-  if (!json || !is(json, JsonKind.String, "a string")) return false;
-  if (json.text != no && json.text != yes) fail(`${json.path()}: expected ${no} or ${yes}, found "${json.text}"`);
-  return json.text == yes;
+/** Which of the words it is; the first one where there is none. */
+function choice(json: JsonValue | null, words: StaticArray<string>): i32 {
+  if (!json || !is(json, JsonKind.String, "a string")) return 0;
+  const at = words.indexOf(json.text);
+  if (at < 0) fail(`${json.path()}: expected ${alternatives(words)}, found "${json.text}"`);
+  return max(at, 0);
+}
+
+/** `a, b or c` */
+function alternatives(words: StaticArray<string>): string {
+  const last = words.length - 1;
+  return words.slice<Array<string>>(0, last).join(", ") + " or " + words[last];
 }
 
 function whole(json: JsonValue | null, least: i64, most: i64, otherwise: i64): i64 {

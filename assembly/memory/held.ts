@@ -72,7 +72,7 @@ export class Block {
     if (this.from && end <= this.capacity >> 1) {
       memory.copy(this.base, this.ptr, this.size);
     } else {
-      if (end > i32.MAX_VALUE >> 1) return false;
+      if (end > (i32.MAX_VALUE as u32) >> 1) return false;
       const capacity = max<u32>(LEAST, end + (end >> 1));
       if (!Held.take(capacity)) return false;
       const base = heap.alloc(capacity);

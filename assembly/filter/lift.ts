@@ -1,0 +1,454 @@
+import { Reason } from "../codec/codec";
+import { Frame, Kind, Side } from "../codec/frame";
+import { Property } from "../host/property";
+import { Hpack } from "../http/hpack";
+import { Breach, ErrorCode, Http2, Setting, WINDOW_MAX } from "../http/http2";
+import { Entry, Table } from "../memory/table";
+import { Sink } from "../wire/sink";
+import { Slice } from "../wire/slice";
+import { Bridge } from "./bridge";
+import { Connection } from "./connection";
+import { HeaderRule } from "./headers";
+import { reasonName, reasonOf } from "./reasons";
+import { Requests } from "./requests";
+import { hexDigit, Labels, Series } from "./series";
+import { Exchange, Http, Reply, Session } from "./session";
+
+/** Replies up to this length are held until they are whole: also the first window of a stream. */
+const SHORT_REPLY: u32 = 256 << 10;
+/** Streams that may be open before the peer's settings say how many it takes: what RFC 9113 recommends as the least. */
+const FIRST_STREAMS: u32 = 100;
+const LAST_STREAM_ID: u32 = i32.MAX_VALUE;
+/** Of the text of a reply that Envoy wrote. */
+const TEXT_MAX: u32 = 256;
+
+// Indexes of HPACK's static table.
+const METHOD_POST: u32 = 3;
+const SCHEME_HTTP: u32 = 6;
+const AUTHORITY: u32 = 1;
+const PATH: u32 = 4;
+const CONTENT_TYPE: u32 = 31;
+
+/** Bit c: whether that character of ASCII may stand in a path segment (pchar, without %). */
+const PCHAR_LOW: u64 = 0x2fff7fd200000000;
+const PCHAR_HIGH: u64 = 0x47fffffe87ffffff;
+
+const UNKNOWN = Slice.of("unknown");
+const GRPC_TIMEOUT = Slice.of("grpc-timeout");
+const STATUS_FIELD = Slice.of(":status");
+const CONTENT_TYPE_FIELD = Slice.of("content-type");
+const DESTINATION = Slice.of("destination\0address");
+
+const SETTINGS: StaticArray<u32> = [Setting.HeaderTableSize, 0, Setting.InitialWindowSize, SHORT_REPLY];
+
+const text = Slice.make();
+
+/** The stream of a client by the id that the client gave it; `owner` is the session. */
+@unmanaged
+@final
+class ClientStream extends Entry {
+  exchange: usize;
+}
+
+/**
+ * In front of Envoy's HTTP connection manager: each request of the client becomes an HTTP/2 request, whose DATA is the
+ * frame as it was. What the service answered comes back as the frame that it is; what Envoy answered in its place becomes
+ * the protocol's own error reply.
+ */
+@final
+export class Lift extends Bridge {
+  private readonly clientStreams: Table = new Table(offsetof<ClientStream>());
+  private readonly head: Sink = new Sink();
+  private readonly message: Sink = new Sink();
+  private readonly request: Frame = Frame.make();
+  /** What came as a reply is none. */
+  private broken: bool = false;
+
+  constructor() {
+    super(Side.Client, SHORT_REPLY);
+  }
+
+  open(connection: Connection): void {
+    super.open(connection);
+    const session = changetype<Session>(connection.session);
+    session.http = Http.Two;
+    session.stream = 1;
+    session.peerStreams = FIRST_STREAMS;
+    session.table.limit = 0;
+  }
+
+  protected start(): void {
+    const session = this.session;
+    if (session.settled) return;
+    session.settled = true;
+    Http2.writePreface(this.httpOut);
+    Http2.settings(this.httpOut, SETTINGS);
+    Http2.window(this.httpOut, 0, (WINDOW_MAX - session.receivable) as u32);
+    session.receivable = WINDOW_MAX;
+    this.findAuthority(session);
+  }
+
+  private findAuthority(session: Session): void {
+    const settings = this.settings;
+    const configured = settings.authority;
+    if (configured) text.set(changetype<usize>(configured), configured.byteLength);
+    else Property.read(DESTINATION, text);
+    // Where nobody knows.
+    if (!text.ptr) text.set(changetype<usize>(settings.service), settings.service.byteLength);
+    session.setAuthority(text.ptr, text.size);
+  }
+
+  // From the client.
+
+  rpcFrame(frame: Frame, p: usize, n: u32): void {
+    const session = this.session;
+    session.passing = 0;
+    if (this.closing.length) return;
+    this.report(frame, this.fromRpc.offset);
+    switch (frame.kind) {
+      case Kind.Request:
+      case Kind.OneWay:
+      case Kind.StreamOpen:
+        return this.onRequest(frame, p, n);
+      case Kind.StreamData:
+      case Kind.StreamClose:
+        return this.onStreamFrame(frame, p, n);
+      case Kind.Heartbeat:
+        Labels.count(this.settings.labels, "meltemi_heartbeats_total");
+        this.settings.codec.heartbeatReply(frame, this.asides);
+        return;
+      case Kind.HeartbeatReply:
+        return Labels.count(this.settings.labels, "meltemi_heartbeats_total");
+      default:
+        // Servers ask nothing through the bridge, so that there is nothing to answer.
+        Labels.count(this.settings.labels, "meltemi_unmatched_responses_total");
+    }
+  }
+
+  rpcBody(p: usize, n: u32, last: bool): void {
+    const passing = this.session.passing;
+    if (passing) this.pass(changetype<Exchange>(passing), p, n, last);
+  }
+
+  private onRequest(frame: Frame, p: usize, n: u32): void {
+    const session = this.session;
+    const settings = this.settings;
+    const series = Requests.series(this.connection, frame, settings.labels);
+    const oneWay = frame.kind == Kind.OneWay;
+    if (this.exchanges.count >= settings.inFlightLimit) return this.refuse(frame, series, Reason.RateLimited);
+    if (session.leaving || session.stream > LAST_STREAM_ID) return this.refuse(frame, series, Reason.Unavailable);
+
+    const exchange = this.add(session.stream);
+    session.stream += 2;
+    exchange.id = frame.id;
+    exchange.token = frame.token;
+    exchange.kind = frame.kind as u8;
+    if (oneWay) Requests.pass(settings, series, frame);
+    else Requests.begin(exchange, this.connection, series, frame);
+    if (settings.codec.echoesMethod && !exchange.method.append(frame.method.ptr, frame.method.size)) {
+      this.closing = "crowded";
+      return;
+    }
+    if (frame.kind == Kind.StreamOpen) this.remember(exchange);
+    this.writeHead(frame);
+    if (session.slots.first || session.open >= session.peerStreams) {
+      this.head.clear();
+      Http2.headers(this.head, exchange.key as u32, this.block, false);
+      exchange.headBytes = this.head.size;
+      if (!this.hold(exchange, this.head.ptr, this.head.size)) return;
+      session.slots.append(exchange.wait);
+    } else {
+      session.open++;
+      Http2.headers(this.httpOut, exchange.key as u32, this.block, false);
+    }
+    session.passing = changetype<usize>(exchange);
+    this.pass(exchange, p, n, frame.length == n);
+  }
+
+  /** Bytes of a frame; `last` where it is whole now. */
+  private pass(exchange: Exchange, p: usize, n: u32, last: bool): void {
+    const ends = last && exchange.kind != Kind.StreamOpen;
+    this.send(exchange, p, n, ends);
+    if (last) this.session.passing = 0;
+  }
+
+  /** The header block of a request, in `block`. */
+  private writeHead(frame: Frame): void {
+    const settings = this.settings;
+    const block = this.block;
+    const authority = this.session.authority;
+    block.clear();
+    Hpack.indexed(block, METHOD_POST);
+    Hpack.indexed(block, SCHEME_HTTP);
+    Hpack.literalIndexed(block, AUTHORITY, authority.ptr, authority.size);
+    this.writePath(frame);
+    Hpack.literalIndexed(block, PATH, this.head.ptr, this.head.size);
+    const type = settings.contentType;
+    Hpack.literalIndexed(block, CONTENT_TYPE, changetype<usize>(type), type.byteLength);
+    if (frame.deadline) {
+      this.head.clear();
+      // A number of at most eight digits and its unit.
+      const seconds = frame.deadline > 99_999_999;
+      this.head.unsigned(seconds ? frame.deadline / 1000 : frame.deadline);
+      this.head.u8(seconds ? 0x53 : 0x6d);
+      Hpack.literal(block, GRPC_TIMEOUT.ptr, GRPC_TIMEOUT.size, this.head.ptr, this.head.size);
+    }
+    for (let i: u32 = 0; i < frame.metadataCount; i++) {
+      const name = HeaderRule.header(frame, i);
+      const value = frame.value(i);
+      if (name.ptr) Hpack.literal(block, name.ptr, name.size, value.ptr, value.size);
+    }
+  }
+
+  /** `/SERVICE/METHOD` in `head`. */
+  private writePath(frame: Frame): void {
+    const head = this.head;
+    const unnamed = this.settings.service;
+    head.clear();
+    head.u8(0x2f);
+    text.set(changetype<usize>(unnamed), unnamed.byteLength);
+    segment(head, frame.service.size ? frame.service : text);
+    head.u8(0x2f);
+    segment(head, frame.method.size ? frame.method : UNKNOWN);
+  }
+
+  /** A request that never becomes one of HTTP. */
+  private refuse(frame: Frame, series: Series, reason: Reason): void {
+    Requests.pass(this.settings, series, frame, reasonName(reason));
+    if (frame.kind == Kind.OneWay) return;
+    this.message.clear();
+    this.message.text(reason == Reason.RateLimited ? "too many requests in flight" : "the proxy is leaving");
+    this.settings.codec.error(frame, reason, this.message.ptr, this.message.size, this.asides);
+  }
+
+  // Streams of the client.
+
+  private remember(exchange: Exchange): void {
+    const record = changetype<ClientStream>(this.clientStreams.add(changetype<usize>(this.session), exchange.id));
+    record.exchange = changetype<usize>(exchange);
+  }
+
+  private onStreamFrame(frame: Frame, p: usize, n: u32): void {
+    const found = this.clientStreams.find(changetype<usize>(this.session), frame.id);
+    // The server, or Envoy, has ended the stream, and the client does not know it yet.
+    if (!found) return;
+    const exchange = changetype<Exchange>(changetype<ClientStream>(found).exchange);
+    // From here on the next whole frame ends what the client sends.
+    if (frame.kind == Kind.StreamClose) exchange.kind = Kind.StreamClose as u8;
+    this.session.passing = changetype<usize>(exchange);
+    this.pass(exchange, p, n, frame.length == n);
+  }
+
+  protected forget(exchange: Exchange): void {
+    if (exchange.kind == Kind.StreamOpen || exchange.kind == Kind.StreamClose) {
+      const session = changetype<usize>(this.session);
+      let at = this.clientStreams.find(session, exchange.id);
+      while (at && changetype<ClientStream>(at).exchange != changetype<usize>(exchange)) {
+        at = this.clientStreams.nextSame(at);
+      }
+      if (at) this.clientStreams.remove(at);
+    }
+    super.forget(exchange);
+  }
+
+  // From the HTTP connection manager.
+
+  protected takeHttp(p: usize, n: u32): void {
+    this.read(this.session.http2Cut, p, n);
+  }
+
+  protected wasOpen(stream: u32): bool {
+    return (stream & 1) == 1 && stream < this.session.stream;
+  }
+
+  protected onFields(stream: u32, found: usize, end: bool): void {
+    if (!found) {
+      if (!this.wasOpen(stream)) this.fail(Breach.Stream);
+      return;
+    }
+    const exchange = changetype<Exchange>(found);
+    if (exchange.sawEnd) return this.fail(Breach.Stream);
+    if (exchange.reply == Reply.None) {
+      const status = statusOf(this.headers.find(STATUS_FIELD));
+      if (status < 100) return this.fail(Breach.Headers);
+      // Others follow.
+      if (status < 200) return;
+      const type = this.settings.contentType;
+      const framed = this.headers.find(CONTENT_TYPE_FIELD).is(changetype<usize>(type), type.byteLength);
+      exchange.reply = framed ? Reply.Frames : Reply.Text;
+      exchange.status = status as u16;
+      if (framed) this.fresh = found;
+    } else if (!end) {
+      // Trailers end a message.
+      return this.fail(Breach.Headers);
+    }
+    if (!end) return;
+    exchange.sawEnd = true;
+    this.onHttpEnd(exchange);
+  }
+
+  protected onBytes(exchange: Exchange, p: usize, n: u32): void {
+    // Nobody waits for it.
+    if (exchange.kind == Kind.OneWay) return;
+    if (exchange.reply == Reply.Frames) {
+      this.broken = false;
+      if (this.fromHttp.run(exchange, this.settings.codec, p, n) && !this.broken) return;
+      this.reset(exchange, ErrorCode.Cancel);
+      this.answer(exchange, Reason.Internal, "the upstream answered with what is not a reply of the protocol");
+    } else if (exchange.reply == Reply.Text) {
+      const room = TEXT_MAX - min<u32>(TEXT_MAX, exchange.fields.size);
+      exchange.fields.append(p, min<u32>(n, room));
+    } else {
+      this.fail(Breach.Stream);
+    }
+  }
+
+  httpFrame(exchange: Exchange, frame: Frame, p: usize, n: u32): void {
+    const kind = frame.kind;
+    const streams = exchange.kind == Kind.StreamOpen || exchange.kind == Kind.StreamClose;
+    const fits = kind == Kind.Response || (streams && kind >= Kind.StreamOpen);
+    // One reply to one request, and to that one.
+    if (!fits || frame.id != exchange.id || this.broken || (exchange.begun && !streams)) {
+      this.broken = true;
+      return;
+    }
+    this.report(frame, exchange.cut.offset);
+    const rest = exchange.cut.rest;
+    exchange.responseBytes += frame.length;
+    this.noteOutcome(exchange, frame);
+    if (!exchange.begun) {
+      exchange.begun = true;
+      this.recallFields(exchange);
+      if (HeaderRule.changes(frame, this.headers, this.changes)) {
+        this.encoded.clear();
+        if (this.settings.codec.encode(p, n, frame, frame.id, this.changes, this.encoded)) {
+          return this.beginFrame(exchange, this.encoded.ptr, this.encoded.size, rest);
+        }
+        Labels.count(this.settings.labels, "meltemi_unwritten_changes_total");
+      }
+    }
+    this.beginFrame(exchange, p, n, rest);
+  }
+
+  protected onHttpEnd(exchange: Exchange): void {
+    // Envoy has answered before it had all of the request.
+    if (!exchange.sentEnd) this.reset(exchange, ErrorCode.NoError);
+    if (exchange.kind == Kind.OneWay) return this.drop(exchange);
+    if (exchange.reply == Reply.Text) {
+      const said = exchange.fields;
+      const reason = reasonOf(exchange.status);
+      this.message.clear();
+      this.message.text("HTTP ");
+      this.message.unsigned(exchange.status);
+      if (said.size) {
+        this.message.text(": ");
+        this.message.bytes(said.ptr, said.size);
+      } else if (reason == Reason.NoRoute) {
+        this.message.text(": no route");
+      }
+      return this.answerWith(exchange, reason);
+    }
+    const cut = exchange.cut;
+    if (!exchange.begun || cut.rest || cut.heldSize) {
+      return this.answer(exchange, Reason.Unavailable, "the upstream ended its reply before it was whole");
+    }
+    this.settleReply(exchange);
+    this.finish(exchange);
+  }
+
+  protected onBroken(exchange: Exchange, code: u32): void {
+    if (exchange.kind == Kind.OneWay) return this.drop(exchange);
+    this.message.clear();
+    this.message.text("the request was reset (HTTP/2 error ");
+    this.message.unsigned(code);
+    this.message.u8(0x29);
+    exchange.sawEnd = true;
+    this.answerWith(exchange, Reason.Unavailable);
+  }
+
+  protected onPingAck(): void {
+    this.session.voicing = false;
+  }
+
+  protected onGoAway(lastStream: u32, _code: u32): void {
+    const session = this.session;
+    // The first one may only announce that another follows.
+    if (lastStream == LAST_STREAM_ID) return;
+    session.leaving = true;
+    let link = session.all.first;
+    while (link) {
+      const exchange = Exchange.ofLink(link);
+      link = exchange.link.next;
+      if (exchange.key <= (lastStream as u64)) continue;
+      if (exchange.kind == Kind.OneWay) this.drop(exchange);
+      else this.answer(exchange, Reason.Unavailable, "the proxy is leaving");
+    }
+  }
+
+  protected onSent(_exchange: Exchange): void {}
+
+  /** Ends an exchange with the protocol's own error reply. */
+  private answer(exchange: Exchange, reason: Reason, message: string): void {
+    this.message.clear();
+    this.message.text(message);
+    this.answerWith(exchange, reason);
+  }
+
+  private answerWith(exchange: Exchange, reason: Reason): void {
+    if (this.session.owner == changetype<usize>(exchange)) return this.drop(exchange);
+    // What was held of a reply that is none any more.
+    exchange.toRpc.release();
+    exchange.turn.leave();
+    exchange.cut.release();
+    exchange.cut.rest = 0;
+    const frame = this.request;
+    frame.reset();
+    frame.side = Side.Client;
+    frame.kind = exchange.kind == Kind.StreamClose ? Kind.StreamOpen : (exchange.kind as Kind);
+    frame.id = exchange.id;
+    frame.token = exchange.token;
+    frame.method.set(exchange.method.ptr, exchange.method.size);
+    this.encoded.clear();
+    this.settings.codec.error(frame, reason, this.message.ptr, this.message.size, this.encoded);
+    exchange.responseBytes = this.encoded.size;
+    this.settle(exchange, reasonName(reason));
+    this.beginFrame(exchange, this.encoded.ptr, this.encoded.size, 0);
+    this.finish(exchange);
+  }
+
+  protected askForVoice(): void {
+    // Its answer is an occasion to write to the client.
+    Http2.ping(this.httpOut);
+    this.session.voicing = true;
+  }
+
+  protected mayOwn(_exchange: Exchange): bool {
+    return true;
+  }
+}
+
+/** Appends text as one segment of a path: what RFC 3986 does not allow there is written as %XX. */
+function segment(sink: Sink, text: Slice): void {
+  for (let i: u32 = 0; i < text.size; i++) {
+    const byte = load<u8>(text.ptr + i) as u32;
+    if (byte < 0x80 && (byte < 64 ? PCHAR_LOW >> byte : PCHAR_HIGH >> (byte - 64)) & 1) {
+      sink.u8(byte);
+    } else {
+      sink.u8(0x25);
+      sink.u8(hexDigit(byte >> 4));
+      sink.u8(hexDigit(byte & 15));
+    }
+  }
+}
+
+/** The three digits of `:status`; 0 where they are none. */
+function statusOf(value: Slice): u32 {
+  if (value.size != 3) return 0;
+  let number: u32 = 0;
+  for (let i: u32 = 0; i < 3; i++) {
+    const digit = (load<u8>(value.ptr + i) as u32) - 48;
+    if (digit > 9) return 0;
+    number = number * 10 + digit;
+  }
+  return number;
+}
