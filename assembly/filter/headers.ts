@@ -39,6 +39,9 @@ const RESERVED: StaticArray<Slice> = [
   Slice.of("via"),
 ];
 
+const reservedTags: usize = memory.data(16);
+for (let i = 0; i < RESERVED.length; i++) store<u8>(reservedTags + i, tagOf(RESERVED[i].ptr, RESERVED[i].size));
+
 /** The name() of the last call, where it is not the key as it stands. */
 const scratch: usize = memory.data(NAME_ROOM);
 const named: Slice = Slice.make();
@@ -51,12 +54,12 @@ let room: u32 = 0;
 const names: usize = memory.data(METADATA_MAX * 8);
 /** Room for the names that are not the key as it stands. */
 const nameBytes: usize = memory.data(METADATA_MAX * NAME_ROOM);
-/** Whether it is a header, and whether it was compared. */
-const states: usize = memory.data(METADATA_MAX);
-const SHOWN: u8 = 1;
-const COMPARED: u8 = 2;
-/** For each header field: whether it was compared. */
-const compared: usize = memory.data(FIELDS_MAX);
+/** Whether it is a header. */
+const shown: usize = memory.data(METADATA_MAX);
+/** The tagOf() that name, to find it fast; 0 once it was compared, or where there is none. */
+const entryTags: usize = memory.data(METADATA_MAX);
+/** The same for each header field. */
+const headerTags: usize = memory.data(FIELDS_MAX);
 
 const expected: Slice = Slice.make();
 const actual: Slice = Slice.make();
@@ -132,24 +135,29 @@ export class HeaderRule {
   static changes(frame: Frame, headers: Headers, changes: Changes): bool {
     changes.clear();
     joined.clear();
-    memory.fill(compared, 0, headers.count);
-    readNames(frame);
+    readNames(frame, headers);
     for (let i: u32 = 0; i < frame.metadataCount; i++) {
-      if (nameOf(i).ptr && !(load<u8>(states + i) & COMPARED)) compare(frame, i, headers, changes);
+      if (load<u8>(entryTags + i)) compare(frame, i, headers, changes);
     }
     for (let i: u32 = 0; i < headers.count; i++) {
-      if (!load<u8>(compared + i)) add(headers, i, changes);
+      if (load<u8>(headerTags + i)) add(headers, i, changes);
     }
     return changes.count > 0;
   }
+}
+
+/** A byte for a name that others hardly have; never 0. */
+function tagOf(name: usize, size: u32): u8 {
+  const first = load<u8>(name) as u32;
+  const last = load<u8>(name + size - 1) as u32;
+  return ((first * 5 + last * 3 + size) | 0x80) as u8;
 }
 
 function nameOf(i: u32): Slice {
   return changetype<Slice>(names + i * offsetof<Slice>());
 }
 
-/** Names and states of the frame's metadata. */
-function readNames(frame: Frame): void {
+function readNames(frame: Frame, headers: Headers): void {
   room = HEADERS_BYTES;
   for (let i: u32 = 0; i < frame.metadataCount; i++) {
     const name = HeaderRule.name(frame.key(i));
@@ -159,7 +167,12 @@ function readNames(frame: Frame): void {
       kept.ptr = nameBytes + i * NAME_ROOM;
       memory.copy(kept.ptr, name.ptr, name.size);
     }
-    store<u8>(states + i, isShown(name, frame.value(i)) ? SHOWN : 0);
+    store<u8>(shown + i, isShown(name, frame.value(i)) ? 1 : 0);
+    store<u8>(entryTags + i, name.ptr ? tagOf(name.ptr, name.size) : 0);
+  }
+  for (let i: u32 = 0; i < headers.count; i++) {
+    const name = headers.name(i);
+    store<u8>(headerTags + i, tagOf(name.ptr, name.size));
   }
 }
 
@@ -174,19 +187,19 @@ function isShown(name: Slice, value: Slice): bool {
 /** Compares the values of all entries that have the name of entry i with those of all headers that have it. */
 function compare(frame: Frame, i: u32, headers: Headers, changes: Changes): void {
   const name = nameOf(i);
+  const tag = load<u8>(entryTags + i);
   const count = frame.metadataCount;
   // The key that a new value goes to: of the first entry that is a header.
   let target = i;
   expected.clear();
-  for (let j = i; j < count; j++) {
+  for (let j = i; j < count; j = next(entryTags, j, count, tag)) {
     if (!nameOf(j).is(name.ptr, name.size)) continue;
-    const state = load<u8>(states + j);
-    store<u8>(states + j, state | COMPARED);
-    if (!(state & SHOWN)) continue;
+    store<u8>(entryTags + j, 0);
+    if (!load<u8>(shown + j)) continue;
     if (!expected.ptr) target = j;
     join(expected, frame.value(j));
   }
-  collect(headers, 0, name);
+  collect(headers, next(headerTags, -1, headers.count, tag), name, tag);
   if (!actual.ptr) {
     if (!expected.ptr || frame.metadataDropped) return;
   } else {
@@ -197,7 +210,7 @@ function compare(frame: Frame, i: u32, headers: Headers, changes: Changes): void
   }
   for (let j = i; j < count; j++) {
     const key = frame.key(j);
-    const gone = (load<u8>(states + j) & SHOWN) != 0 && nameOf(j).is(name.ptr, name.size);
+    const gone = load<u8>(shown + j) != 0 && nameOf(j).is(name.ptr, name.size);
     if (gone && changes.find(key) < 0) changes.remove(key.ptr, key.size);
   }
 }
@@ -207,26 +220,31 @@ function add(headers: Headers, i: u32, changes: Changes): void {
   const name = headers.name(i);
   let key = name.ptr;
   let size = name.size;
-  collect(headers, i, name);
+  collect(headers, i, name, load<u8>(headerTags + i));
   if (starts(key, size, PREFIX)) {
     // Only what name() would have written.
     key += PREFIX.size;
     size -= PREFIX.size;
-    if (!isReserved(key, size)) return;
+    if (!size || !isReserved(key, size)) return;
   } else if (load<u8>(key) == 0x3a || isReserved(key, size) || name.is(X_REQUEST_ID.ptr, X_REQUEST_ID.size)) {
     return;
   }
   if (HeaderRule.fits(actual)) changes.set(key, size, actual.ptr, actual.size);
 }
 
-/** Joins the values of all headers of that name, the first of which is not before `from`, into `actual`. */
-function collect(headers: Headers, from: u32, name: Slice): void {
+/** Joins the values of all headers of a name into `actual`, beginning with header i. */
+function collect(headers: Headers, i: u32, name: Slice, tag: u8): void {
   actual.clear();
-  for (let i = from; i < headers.count; i++) {
+  for (; i < headers.count; i = next(headerTags, i, headers.count, tag)) {
     if (!headers.name(i).is(name.ptr, name.size)) continue;
-    store<u8>(compared + i, 1);
+    store<u8>(headerTags + i, 0);
     join(actual, headers.value(i));
   }
+}
+
+/** Where a tag stands for the next time behind i; `count` where it does not. */
+function next(tags: usize, i: u32, count: u32, tag: u8): u32 {
+  return i + 1 + Bytes.find(tags + i + 1, count - i - 1, tag);
 }
 
 /** Appends a value as HTTP joins those of one name: by commas, and empty ones are not seen. */
@@ -258,10 +276,13 @@ function join(to: Slice, value: Slice): void {
 function isReserved(name: usize, size: u32): bool {
   const first = load<u8>(name) as u32;
   if (first == 0x78) return starts(name, size, X_ENVOY) || starts(name, size, X_FORWARDED);
-  for (let i = 0; i < RESERVED.length; i++) {
+  if (first == 0x6d) return starts(name, size, PREFIX);
+  const tag = tagOf(name, size);
+  const count = RESERVED.length as u32;
+  for (let i = next(reservedTags, -1, count, tag); i < count; i = next(reservedTags, i, count, tag)) {
     if (RESERVED[i].is(name, size)) return true;
   }
-  return starts(name, size, PREFIX);
+  return false;
 }
 
 function starts(name: usize, size: u32, prefix: Slice): bool {
