@@ -38,15 +38,23 @@ export interface ProxyOptions {
 }
 
 /**
- * The Envoy to run; undefined, and told through `say`, where there is none to be had.
- * @throws UserError where the user names one that does not do
+ * The Envoy to run; undefined, and told through `say`, where there is none to be had and the mode can do without.
+ * @throws UserError where the user names one that does not do, `E_NO_ENVOY` where the mode needs one
  */
-export async function envoyIfAny(options: FindOptions & { say: (line: string) => void }): Promise<Envoy | undefined> {
+export async function envoyIfAny(
+  options: FindOptions & { mode?: Model["mode"]; say: (line: string) => void },
+): Promise<Envoy | undefined> {
   try {
     return await findEnvoy(options);
   } catch (error) {
     options.signal?.throwIfAborted();
     if (!(error instanceof UserError && error.code === "E_NO_ENVOY")) throw error;
+    if (options.mode === "bridge") {
+      throw new UserError(error.code, `mode bridge needs Envoy, and ${error.message}`, {
+        ...error.options,
+        cause: error,
+      });
+    }
     options.say(`${error.message}:\n${error.options.hint}\nUntil then the module runs in Node, with the same metrics.`);
     return undefined;
   }
@@ -62,9 +70,11 @@ export function startProxy(model: Model, options: ProxyOptions): Promise<Running
 
 async function envoyProxy(envoy: Envoy, model: Model, options: ProxyOptions): Promise<RunningProxy> {
   const module = resolve(options.module);
-  const accessLog = options.accessLog === undefined ? undefined : resolve(options.accessLog);
+  const log = options.accessLog ?? model.accessLog?.path;
+  const accessLog = log === undefined ? undefined : resolve(log);
   if (accessLog !== undefined && accessLog !== STDOUT && !existsSync(dirname(accessLog))) {
-    throw new UserError("E_NO_FILE", `--access-log: there is no folder ${dirname(accessLog)}`);
+    const by = options.accessLog === undefined ? "accessLog.path" : "--access-log";
+    throw new UserError("E_NO_FILE", `${by}: there is no folder ${dirname(accessLog)}`);
   }
   // Why a start failed is told in fewer words than Envoy's.
   let live = false;
@@ -93,10 +103,12 @@ async function envoyProxy(envoy: Envoy, model: Model, options: ProxyOptions): Pr
 }
 
 async function nodeProxy(model: Model, { module, onLog }: ProxyOptions): Promise<RunningProxy> {
+  const { mode } = model;
+  if (mode === "bridge") throw new Error("mode bridge was to run without Envoy");
   try {
     const proxy = await startInNode({
       wasm: readFileSync(module),
-      config: moduleConfig(model),
+      config: moduleConfig(model, mode),
       bind: model.service.bind,
       clusters: clusters(model),
       ...(onLog && { log: ({ level, message }) => onLog({ level, text: message, module: true }) }),

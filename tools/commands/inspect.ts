@@ -10,7 +10,8 @@ import { type Segment, segmentOf } from "../capture/segment.js";
 import { isRequest, table } from "../capture/table.js";
 import { loadFor } from "../configuration.js";
 import { Exit, fileProblem, UserError } from "../errors.js";
-import { describeModule, type ModuleConfig, moduleConfig } from "../model/module.js";
+import { describeModule, moduleConfig } from "../model/module.js";
+import type { Model } from "../model/schema.js";
 import { wholeNumber } from "../options.js";
 import { defaultModule } from "../paths.js";
 
@@ -59,9 +60,9 @@ async function run(file: string, options: Options): Promise<void> {
   const readings = isText(bytes, options) ? readText(bytes, options) : readPackets(bytes, options);
 
   const known = describeModule(defaultModule).protocols.map(({ name }) => name);
-  const config = options.config === undefined ? undefined : moduleConfig(await loadFor(defaultModule, options.config));
+  const model = options.config === undefined ? undefined : await loadFor(defaultModule, options.config);
   const wasm = readFileSync(defaultModule);
-  const { protocol, pieces, decoded } = await read(wasm, readings, protocols(options, config, known), limit);
+  const { protocol, pieces, decoded } = await read(wasm, readings, protocols(options, model, known), limit);
 
   const { frames, errors } = decoded;
   for (const { connection, from, reason, offset } of errors) {
@@ -74,7 +75,7 @@ async function run(file: string, options: Options): Promise<void> {
       hint: hintFor(pieces, errors.length > 0),
     });
   }
-  const routes = config && (await routesOf(wasm, config, pieces));
+  const routes = model && (await routesOf(wasm, model, pieces));
   if (json) {
     process.stdout.write(jsonLines(frames, routes));
   } else {
@@ -145,19 +146,19 @@ function readPackets(bytes: Buffer, { port }: Options): Reading[] {
 }
 
 /** What to try, never empty. */
-function protocols({ protocol }: Options, config: ModuleConfig | undefined, known: string[]): string[] {
+function protocols({ protocol }: Options, model: Model | undefined, known: string[]): string[] {
   if (protocol !== undefined && !known.includes(protocol)) {
     throw new UserError("E_PROTOCOL", `the module does not speak "${protocol}"`, {
       exit: Exit.usage,
       hint: `It speaks ${known.join(", ")}.`,
     });
   }
-  if (protocol !== undefined && config && config.protocol !== protocol) {
-    throw new UserError("E_PROTOCOL", `--protocol is ${protocol}, the configuration's is ${config.protocol}`, {
+  if (protocol !== undefined && model && model.protocol !== protocol) {
+    throw new UserError("E_PROTOCOL", `--protocol is ${protocol}, the configuration's is ${model.protocol}`, {
       exit: Exit.usage,
     });
   }
-  const chosen = protocol ?? config?.protocol;
+  const chosen = protocol ?? model?.protocol;
   return chosen === undefined ? known : [chosen];
 }
 
@@ -199,12 +200,12 @@ function hintFor(pieces: Piece[], unreadable: boolean): string {
   return unreadable ? start : `${start} They may be too few for the head of a frame.`;
 }
 
-async function routesOf(wasm: Uint8Array, config: ModuleConfig, pieces: Piece[]) {
-  if (config.mode !== "route") {
-    say("the configuration has mode observe: every connection goes to its endpoints, there is nothing to route");
+async function routesOf(wasm: Uint8Array, model: Model, pieces: Piece[]) {
+  if (model.mode !== "route") {
+    say(`the configuration has mode ${model.mode}: no server is chosen for a connection, there is nothing to route`);
     return undefined;
   }
-  return route(wasm, { ...config, log: { requests: 0, frames: true } }, pieces);
+  return route(wasm, { ...moduleConfig(model, "route"), log: { requests: 0, frames: true } }, pieces);
 }
 
 function jsonLines(frames: Frame[], routes: Map<Connection, Route> | undefined): string {

@@ -29,7 +29,10 @@ export function run(): Command {
     .option("--envoy <path>", "the Envoy to run (default: $MELTEMI_ENVOY, the PATH, or one that is fetched)")
     .option("--concurrency <n>", "worker threads (default: one for each core)", wholeNumber(1, 1024))
     .option("--module <file>", "another WebAssembly module", defaultModule)
-    .option("--access-log <file>", "write a JSON line for each connection that ends, e.g. to /dev/stdout")
+    .option(
+      "--access-log <file>",
+      "write a line for each connection (mode bridge: request) that ends, e.g. to /dev/stdout",
+    )
     .option("--no-view", "show no live numbers, only the log")
     .option("--json", "live numbers as JSON, a line each second")
     .addHelpText(
@@ -66,7 +69,7 @@ async function serve(model: Model, options: Options, signal: AbortSignal): Promi
   const onTerminal = options.view && !options.json && process.stdout.isTTY;
   // Log lines between redrawn figures would be unreadable.
   const log = onTerminal && process.stderr.isTTY ? () => {} : writeLog;
-  const envoy = await envoyIfAny({ path: options.envoy, say, signal });
+  const envoy = await envoyIfAny({ mode: model.mode, path: options.envoy, say, signal });
   signal.throwIfAborted();
   const { module, accessLog, concurrency } = options;
   const proxy = await startProxy(model, { envoy, module, accessLog, concurrency, onLog: log, signal });

@@ -14,7 +14,7 @@ import { IMAGE } from "./find.js";
 const folder = mkdtempSync(join(tmpdir(), "meltemi-"));
 afterAll(() => rmSync(folder, { recursive: true }));
 
-const model = (text: string): Model => parse(text, ["dubbo", "awesomerpc"]);
+const model = (text: string): Model => parse(text, [{ name: "dubbo", keys: [{ name: "*" }], heartbeats: true }]);
 const observe = (more = "", endpoints = "127.0.0.1:20881") =>
   model(`protocol: dubbo\nservice: { name: greeter, bind: 20880, endpoints: [${endpoints}] }\n${more}`);
 const route = (more = "") =>
@@ -30,15 +30,34 @@ routes:
   - { name: logins, match: { method: login }, subset: v2 }
   - { subset: v1 }
 ${more}`);
+const bridge = (more = "") =>
+  model(`protocol: dubbo
+mode: bridge
+service:
+  name: greeter
+  bind: 20880
+  subsets:
+    - { name: v1, endpoints: ["127.0.0.1:1", "127.0.0.1:2"] }
+    - { name: v2, endpoints: ["127.0.0.1:2"] }
+routes:
+  - { name: logins, match: { method: login }, subset: v2 }
+  - { subset: v1 }
+${more}`);
 
 /** Parts of a bootstrap, by where they stand. */
 interface Parts {
   static_resources: {
     listeners: [
       {
+        name: string;
         per_connection_buffer_limit_bytes: number;
         filter_chains: [
-          { filters: [{ typed_config: { config: { configuration: { value: string } } } }, { typed_config: object }] },
+          {
+            filters: [
+              { name: string; typed_config: { config: { configuration: { value: string } } } },
+              { name: string; typed_config: object },
+            ];
+          },
         ];
       },
     ];
@@ -97,12 +116,82 @@ it("cuts labels out of names as docs/architecture.md writes them", () => {
 
 it("is the same object as its commented YAML, for equal models the same text", () => {
   const options = { module: "m.wasm", accessLog: "/tmp/log" };
-  const text = bootstrapYaml(route(), options, "one\ntwo");
-  expect(parseYaml(text)).toEqual(bootstrap(route(), options));
-  expect(bootstrapYaml(route(), options, "one\ntwo")).toBe(text);
-  expect(text.startsWith("# one\n# two\n\n# Metrics")).toBe(true);
-  // Every comment found its key.
-  expect(text.match(/^ *# /gm)).toHaveLength(2 + 13);
+  // How many comments found their keys.
+  for (const [of, comments] of [
+    [route, 13],
+    [bridge, 20],
+  ] as const) {
+    const text = bootstrapYaml(of(), options, "one\ntwo");
+    expect(parseYaml(text)).toEqual(bootstrap(of(), options));
+    expect(bootstrapYaml(of(), options, "one\ntwo")).toBe(text);
+    expect(text.startsWith("# one\n# two\n\n# Metrics")).toBe(true);
+    expect(text.match(/^ *# /gm)).toHaveLength(2 + comments);
+  }
+});
+
+it("writes the access log that the model asks for, unless it is told another file", () => {
+  const said = observe("accessLog: { path: /a, format: { to: '%UPSTREAM_HOST%' } }\n");
+  const logger = (path: string) => ({
+    name: "envoy.access_loggers.file",
+    typed_config: { path, log_format: { json_format: { to: "%UPSTREAM_HOST%" } } },
+  });
+  expect(tcpProxy(said)).toMatchObject({ access_log: [logger("/a")] });
+  expect(tcpProxy(said, { accessLog: "/b" })).toMatchObject({ access_log: [logger("/b")] });
+  const text = observe("accessLog: { path: /a, format: '%UPSTREAM_HOST%' }\n");
+  const log_format = { text_format_source: { inline_string: "%UPSTREAM_HOST%\n" } };
+  expect(tcpProxy(text)).toMatchObject({ access_log: [{ typed_config: { log_format } }] });
+});
+
+describe("a bridge", () => {
+  const filters = (of: Model) =>
+    parts(of).static_resources.listeners.map((listener) => [
+      listener.name,
+      ...listener.filter_chains[0].filters.map(({ name, typed_config }) =>
+        "config" in typed_config
+          ? `${JSON.parse(typed_config.config.configuration.value).mode}`
+          : name.split(".").at(-1),
+      ),
+    ]);
+  const names = (of: Model) => parts(of).static_resources.clusters.map(({ name }) => name);
+
+  it("has both legs in one Envoy, with an internal listener for each server", () => {
+    expect(filters(bridge())).toEqual([
+      ["meltemi", "lift", "http_connection_manager"],
+      ["greeter|127.0.0.1:1", "lower", "tcp_proxy"],
+      ["greeter|127.0.0.1:2", "lower", "tcp_proxy"],
+    ]);
+    expect(names(bridge())).toEqual(["greeter|v1", "greeter|v2", "greeter|127.0.0.1:1", "greeter|127.0.0.1:2"]);
+    expect(bootstrap(bridge(), { module: "m" })).toHaveProperty("bootstrap_extensions");
+  });
+
+  it("may have only one leg", () => {
+    const client = bridge("leg: client\n");
+    expect(filters(client)).toEqual([["meltemi", "lift", "http_connection_manager"]]);
+    expect(names(client)).toEqual(["greeter|v1", "greeter|v2"]);
+    const server = observe("mode: bridge\nleg: server\n");
+    expect(filters(server)).toEqual([["meltemi", "lower", "tcp_proxy"]]);
+    expect(names(server)).toEqual(["greeter"]);
+    expect(bootstrap(server, { module: "m" })).not.toHaveProperty("bootstrap_extensions");
+  });
+
+  it("speaks HTTP/1.1 inside where the protocol has no heartbeats", () => {
+    const [upstream] = parts({ ...bridge(), heartbeats: false }).static_resources.clusters;
+    expect(JSON.stringify(upstream)).toContain('"explicit_http_config":{"http_protocol_options":{}}');
+    expect(JSON.stringify(parts(bridge()).static_resources.clusters[0])).toContain('{"http2_protocol_options":');
+  });
+
+  it("has only the HTTP filters that something asks for", () => {
+    const http = (more: string) => {
+      const [, manager] = parts(bridge(more)).static_resources.listeners[0].filter_chains[0].filters;
+      const { http_filters } = manager.typed_config as { http_filters: { name: string }[] };
+      return http_filters.map(({ name }) => name.replace("envoy.filters.http.", ""));
+    };
+    expect(http("")).toEqual(["router"]);
+    expect(http("authorization: [{ action: ALLOW }]\n")).toEqual(["rbac", "router"]);
+    const service = (key: string) => `rateLimitService: { address: "a:1", descriptors: [[${key}]] }\n`;
+    expect(http(service("user"))).toEqual(["ratelimit", "router"]);
+    expect(http(service("method"))).toEqual(["header_to_metadata", "ratelimit", "router"]);
+  });
 });
 
 const samples: [string, () => string][] = [
@@ -145,6 +234,7 @@ describe("the ready configurations", () => {
   it.each([
     ["observe", ""],
     ["route", `--access-log ${STDOUT} `],
+    ["bridge", `--access-log ${STDOUT} `],
   ])("envoy/%s/envoy.yaml is what the tool prints (else print it again as its first line says)", (name, log) => {
     const path = `envoy/${name}/meltemi.yaml`;
     const options = { module: "build/meltemi.wasm", accessLog: log ? STDOUT : undefined };
@@ -156,7 +246,7 @@ describe("the ready configurations", () => {
     const { services } = parseYaml(read("envoy/compose.yaml"), { merge: true }) as {
       services: Record<string, { image: string; command: string[]; working_dir: string; volumes: string[] }>;
     };
-    expect(Object.keys(services)).toEqual(["observe", "route"]);
+    expect(Object.keys(services)).toEqual(["observe", "route", "bridge"]);
     for (const { image, command, working_dir, volumes } of Object.values(services)) {
       expect(image).toBe(IMAGE);
       const inside = new Map(volumes.map((volume) => volume.split(":").reverse().slice(1) as [string, string]));

@@ -1,30 +1,25 @@
-import { isIP } from "node:net";
 import { Document, isMap, isScalar } from "yaml";
-import { type Cluster, clusters, moduleConfig } from "../model/module.js";
+import { clusters } from "../model/module.js";
 import type { Model } from "../model/schema.js";
-import type { Address } from "../model/units.js";
+import { bridge } from "./bridge.js";
+import {
+  accessLog,
+  type BootstrapOptions,
+  cluster,
+  MiB,
+  type Resources,
+  socketAddress,
+  tcpProxy,
+  wasmFilter,
+} from "./resources.js";
+
+export { type BootstrapOptions, STDOUT } from "./resources.js";
 
 /** Envoy's v3 bootstrap as a plain object, in the shape of its YAML. */
 export type Bootstrap = Record<string, unknown>;
 
-export interface BootstrapOptions {
-  /** The module's file, as Envoy shall open it. */
-  module: string;
-  /**
-   * A file that gets one JSON line for each connection, `/dev/stdout` for Envoy's standard output. Without it there is
-   * no access log: connections of RPC clients live for days, so that what is worth knowing meanwhile is in the metrics.
-   */
-  accessLog?: string | undefined;
-}
-
-/** The access log that is no file. */
-export const STDOUT = "/dev/stdout";
-
 /** The listener's name in Envoy's admin interface. */
 export const LISTENER = "meltemi";
-
-const TYPE = "type.googleapis.com/envoy";
-const MiB = 2 ** 20;
 
 /** Every label of the metrics in docs/architecture.md. */
 const LABELS = ["protocol", "direction", "service", "method", "status", "reason", "cluster"];
@@ -32,38 +27,58 @@ const LABELS = ["protocol", "direction", "service", "method", "status", "reason"
 /**
  * The bootstrap for one meltemi.yaml. Equal models give equal objects, keys in the same order.
  */
-export function bootstrap(model: Model, { module, accessLog }: BootstrapOptions): Bootstrap {
-  const all = clusters(model);
-  const head = model.limits.head;
+export function bootstrap(model: Model, options: BootstrapOptions): Bootstrap {
+  const { listeners, clusters, bootstrapExtensions } =
+    model.mode === "bridge" ? bridge(model, LISTENER, options) : pass(model, model.mode, options);
   return {
     admin: { address: socketAddress(model.admin) },
     stats_config: { stats_tags: LABELS.map((tag_name) => ({ tag_name, regex: `(${tag_name}=\\.=(.*?);\\.;)` })) },
     stats_flush_interval: "1s",
-    static_resources: {
-      listeners: [
-        {
-          name: LISTENER,
-          address: socketAddress(model.service.bind),
-          enable_reuse_port: false,
-          per_connection_buffer_limit_bytes: MiB + (model.mode === "route" ? head : 0),
-          filter_chains: [{ filters: [wasmFilter(model, module), tcpProxy(model, all[0].name, accessLog)] }],
-        },
-      ],
-      clusters: all.map(cluster),
-    },
+    ...(bootstrapExtensions && { bootstrap_extensions: bootstrapExtensions }),
+    static_resources: { listeners, clusters },
   };
 }
 
+/** Modes observe and route: every byte passes as it is. */
+function pass(model: Model, mode: "observe" | "route", options: BootstrapOptions): Resources {
+  const all = clusters(model);
+  const early = mode === "route" ? model.limits.head : 0;
+  const tcp = { ...(early > 0 && { max_early_data_bytes: early }), ...accessLog(model, options.accessLog) };
+  return {
+    listeners: [
+      {
+        name: LISTENER,
+        address: socketAddress(model.service.bind),
+        enable_reuse_port: false,
+        per_connection_buffer_limit_bytes: MiB + early,
+        filter_chains: [{ filters: [wasmFilter(model, mode, "meltemi", options.module), tcpProxy(all[0].name, tcp)] }],
+      },
+    ],
+    clusters: all.map((it) => cluster(it)),
+  };
+}
+
+type Path = (string | number)[];
+
 /** The bootstrap as YAML with comments that say why each part is there. */
 export function bootstrapYaml(model: Model, options: BootstrapOptions, header = ""): string {
-  const document = new Document(bootstrap(model, options));
-  const listener = ["static_resources", "listeners", 0];
-  const filters = [...listener, "filter_chains", 0, "filters"];
-  const tcp = [...filters, 1, "typed_config"];
-  const comments: [(string | number)[], string][] = [
+  const document = new Document(bootstrap(model, options), { aliasDuplicateObjects: false });
+  for (const [path, text] of comments(model)) comment(document, path, text);
+  const top = header && `${header.replace(/^/gm, "# ")}\n\n`;
+  return top + document.toString({ lineWidth: 0 });
+}
+
+function comments(model: Model): [Path, string][] {
+  const listener: Path = ["static_resources", "listeners", 0];
+  const filters: Path = [...listener, "filter_chains", 0, "filters"];
+  const wasm: Path = [...filters, 0, "typed_config", "config"];
+  const second: Path = [...filters, 1, "typed_config"];
+  const all: Path = ["static_resources", "clusters"];
+  return [
     [["admin"], "Metrics: /stats/prometheus. Whoever reaches this address controls Envoy, so keep it local."],
     [["stats_config"], "Labels: cut out of the names of the module's metrics, where they are written label=.=value;.;"],
     [["stats_flush_interval"], "Histograms show what was recorded up to the last flush; the default is 5 s."],
+    [["bootstrap_extensions"], "Lets a cluster lead to another listener of this Envoy."],
     [["static_resources"], "What this Envoy does, all of it: nothing is fetched from a control plane."],
     [[...listener, "address"], "service.bind"],
     [
@@ -76,121 +91,46 @@ export function bootstrapYaml(model: Model, options: BootstrapOptions, header = 
         ? "Room for the longest head (limits.head), which waits in this buffer until it is complete."
         : "Envoy's default, written out: reading pauses while this much waits for the server.",
     ],
+    [[...wasm, "failure_policy"], "Should the module ever fail, a fresh one takes over."],
+    [[...wasm, "configuration"], "What meltemi.yaml says to the module."],
     [
-      [...filters, 0, "typed_config", "config", "failure_policy"],
-      "Should the module ever fail, a fresh one takes over.",
-    ],
-    [[...filters, 0, "typed_config", "config", "configuration"], "What meltemi.yaml says to the module."],
-    [
-      [...tcp, "cluster"],
+      [...second, "cluster"],
       model.mode === "route"
         ? "Required, but never used: the module names the cluster of each connection."
         : "Everything goes there.",
     ],
-    [[...tcp, "max_early_data_bytes"], "Lets the module read the first frame before a server is chosen (Envoy 1.37)."],
-    [["static_resources", "clusters"], model.mode === "route" ? "One for each subset." : "service.endpoints"],
     [
-      ["static_resources", "clusters", 0, "circuit_breakers"],
-      "No limit on connections; Envoy would refuse more than 1024.",
+      [...second, "max_early_data_bytes"],
+      "Lets the module read the first frame before a server is chosen (Envoy 1.37).",
+    ],
+    [[...second, "codec_type"], "The module speaks HTTP/2 with this filter, a stream for each request."],
+    [
+      [...second, "common_http_protocol_options"],
+      "RPC clients keep idle connections for days; and only a route's timeout ends a request.",
+    ],
+    [[...second, "max_request_headers_kb"], "Room for the longest head (limits.head) as headers."],
+    [[...second, "normalize_path"], "A service's name is no path of files."],
+    [[...second, "route_config"], "routes: the first that matches wins."],
+    [[...second, "http_filters"], "What the rules need, in this order."],
+    [[...listener.slice(0, -1), 1], "One for each server, where requests become frames again."],
+    [all, model.service.subsets ? "One for each subset." : "service.endpoints"],
+    [[...all, 0, "circuit_breakers"], "No limit on connections; Envoy would refuse more than 1024."],
+    [
+      [...all, 0, "typed_extension_protocol_options"],
+      model.heartbeats
+        ? "HTTP/2, so that requests share one connection to a server."
+        : "HTTP/1.1: without heartbeats the protocol cannot share a connection between requests.",
     ],
   ];
-  for (const [path, text] of comments) comment(document, path, text);
-  const top = header && `${header.replace(/^/gm, "# ")}\n\n`;
-  return top + document.toString({ lineWidth: 0 });
 }
 
-/** Puts a comment above the key at `path`; nothing where this bootstrap lacks it. */
-function comment(document: Document, path: (string | number)[], text: string): void {
+/** Puts a comment above the key or list entry at `path`; nothing where this bootstrap lacks it. */
+function comment(document: Document, path: Path, text: string): void {
   const parent = document.getIn(path.slice(0, -1));
-  const pair = isMap(parent) && parent.items.find(({ key }) => isScalar(key) && key.value === path.at(-1));
-  if (!pair || !isScalar(pair.key)) return;
-  pair.key.commentBefore = ` ${text}`;
-  pair.key.spaceBefore = path.length === 1 && pair !== parent.items[0];
-}
-
-function wasmFilter(model: Model, module: string) {
-  return {
-    name: "envoy.filters.network.wasm",
-    typed_config: {
-      "@type": `${TYPE}.extensions.filters.network.wasm.v3.Wasm`,
-      config: {
-        name: "meltemi",
-        root_id: "meltemi",
-        failure_policy: "FAIL_RELOAD",
-        vm_config: {
-          vm_id: "meltemi",
-          runtime: "envoy.wasm.runtime.v8",
-          code: { local: { filename: module } },
-        },
-        configuration: {
-          "@type": "type.googleapis.com/google.protobuf.StringValue",
-          value: JSON.stringify(moduleConfig(model)),
-        },
-      },
-    },
-  };
-}
-
-function tcpProxy(model: Model, cluster: string, accessLog: string | undefined) {
-  return {
-    name: "envoy.filters.network.tcp_proxy",
-    typed_config: {
-      "@type": `${TYPE}.extensions.filters.network.tcp_proxy.v3.TcpProxy`,
-      stat_prefix: "meltemi",
-      cluster,
-      ...(model.mode === "route" && { max_early_data_bytes: model.limits.head }),
-      ...(accessLog !== undefined && { access_log: [accessLogger(accessLog)] }),
-    },
-  };
-}
-
-function accessLogger(path: string) {
-  const log_format = {
-    json_format: {
-      start: "%START_TIME%",
-      client: "%DOWNSTREAM_REMOTE_ADDRESS%",
-      service: "%FILTER_STATE(wasm.meltemi.service:PLAIN)%",
-      method: "%FILTER_STATE(wasm.meltemi.method:PLAIN)%",
-      route: "%FILTER_STATE(wasm.meltemi.route:PLAIN)%",
-      cluster: "%UPSTREAM_CLUSTER%",
-      server: "%UPSTREAM_HOST%",
-      duration_ms: "%DURATION%",
-      received_bytes: "%BYTES_RECEIVED%",
-      sent_bytes: "%BYTES_SENT%",
-      flags: "%RESPONSE_FLAGS%",
-    },
-  };
-  // Standard output has a logger of its own, since in a container the file may not be open to Envoy's user.
-  return path === STDOUT
-    ? {
-        name: "envoy.access_loggers.stdout",
-        typed_config: { "@type": `${TYPE}.extensions.access_loggers.stream.v3.StdoutAccessLog`, log_format },
-      }
-    : {
-        name: "envoy.access_loggers.file",
-        typed_config: { "@type": `${TYPE}.extensions.access_loggers.file.v3.FileAccessLog`, path, log_format },
-      };
-}
-
-function cluster({ name, endpoints }: Cluster) {
-  const names = endpoints.some(({ host }) => isIP(host) === 0);
-  return {
-    name,
-    type: names ? "STRICT_DNS" : "STATIC",
-    // Names such as localhost often have an IPv6 address where nobody listens.
-    ...(names && { dns_lookup_family: "V4_PREFERRED" }),
-    connect_timeout: "5s",
-    lb_policy: "ROUND_ROBIN",
-    circuit_breakers: { thresholds: [{ max_connections: UNLIMITED, max_pending_requests: UNLIMITED }] },
-    load_assignment: {
-      cluster_name: name,
-      endpoints: [{ lb_endpoints: endpoints.map((at) => ({ endpoint: { address: socketAddress(at) } })) }],
-    },
-  };
-}
-
-const UNLIMITED = 2 ** 32 - 1;
-
-function socketAddress({ host, port }: Address) {
-  return { socket_address: { address: host, port_value: port } };
+  const last = path.at(-1);
+  const pair = isMap(parent) && parent.items.find(({ key }) => isScalar(key) && key.value === last);
+  const place = pair && isScalar(pair.key) ? pair.key : document.getIn(path);
+  if (!isScalar(place) && !isMap(place)) return;
+  place.commentBefore = ` ${text}`;
+  place.spaceBefore = path.length === 1 && isMap(parent) && pair !== parent.items[0];
 }

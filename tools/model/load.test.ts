@@ -8,7 +8,7 @@ import type { Protocol } from "./rules.js";
 
 const protocols: Protocol[] = [
   { name: "awesomerpc", keys: [{ name: "cmd" }] },
-  { name: "dubbo", keys: [{ name: "interface" }, { name: "*" }] },
+  { name: "dubbo", keys: [{ name: "interface" }, { name: "*" }], heartbeats: true },
 ];
 
 /** What a user sees for this file; fails where there is nothing to complain of. */
@@ -69,6 +69,7 @@ describe("a correct file", () => {
       limits: { frame: 64 * 2 ** 20, head: 64 * 2 ** 10, inFlight: 65536, series: 1000, wait: 10_000 },
       log: { requests: 0 },
       admin: { host: "127.0.0.1", port: 9901 },
+      heartbeats: true,
     });
   });
 
@@ -254,7 +255,7 @@ meltemi.yaml:14:18: limits.frame "64MB": there is no unit "MB" here, expected a 
     [
       "endpoints when routing",
       routed("  subsets:", "  endpoints: [a:1]\n  subsets:"),
-      '6:3: "service.endpoints" is for',
+      '6:3: "service.endpoints" is not for mode route',
     ],
     ["no subsets when routing", routed("  subsets:", "  x:"), '3:1: missing key "service.subsets"'],
     ["no routes when routing", routed("routes:", "x:"), '1:1: missing key "routes"'],

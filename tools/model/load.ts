@@ -6,6 +6,7 @@ import { type Finding, type Issue, ModelError, pathText } from "./issue.js";
 import { crossChecks, type Protocol, type RegexCheck } from "./rules.js";
 import { type Model, schema } from "./schema.js";
 
+/** Of a protocol of which only the name is known. */
 const ANY_KEY = [{ name: "*" }];
 
 /**
@@ -19,7 +20,7 @@ export function load(path: string, protocols: readonly (Protocol | string)[], re
   try {
     source = readFileSync(path, "utf8");
   } catch (cause) {
-    const hint = "Two to start from: envoy/observe/meltemi.yaml and envoy/route/meltemi.yaml of the package.";
+    const hint = "To start from: meltemi.yaml in envoy/observe, envoy/route or envoy/bridge of the package.";
     throw new UserError("E_NO_FILE", `${path}: ${fileProblem(cause)}`, { hint, cause });
   }
   return parse(source, protocols, path, regexCheck);
@@ -76,14 +77,10 @@ export function parse(
     throw new ModelError(issues, file, source);
   }
   const result = schema.safeParse(input, { reportInput: true });
-  const findings = [
-    ...(result.error?.issues ?? []).flatMap(findingsOf),
-    ...crossChecks(
-      input,
-      protocols.map((protocol) => (typeof protocol === "string" ? { name: protocol, keys: ANY_KEY } : protocol)),
-      regexCheck,
-    ),
-  ];
+  const known = protocols.map((protocol) =>
+    typeof protocol === "string" ? { name: protocol, keys: ANY_KEY } : protocol,
+  );
+  const findings = [...(result.error?.issues ?? []).flatMap(findingsOf), ...crossChecks(input, known, regexCheck)];
   // A key that is only misspelled is not missing as well.
   const meant = new Set(
     findings.filter((f) => f.atKey && f.suggestion).map((f) => pathText([...f.path.slice(0, -1), f.suggestion ?? ""])),
@@ -95,7 +92,8 @@ export function parse(
     issues.sort((a, b) => a.line - b.line || a.column - b.column);
     throw new ModelError(issues, file, source);
   }
-  return result.data;
+  const heartbeats = known.some((protocol) => protocol.name === result.data.protocol && protocol.heartbeats);
+  return { ...result.data, heartbeats };
 }
 
 /** Offsets of the place that a finding speaks of; where the key is missing, the map that lacks it. */

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, it } from "vitest";
 import { parse } from "./load.js";
-import { clusters, describeModule, moduleConfig } from "./module.js";
+import { clusters, describeModule, destinations, moduleConfig } from "./module.js";
 
 const routed = parse(
   `protocol: dubbo
@@ -24,7 +24,7 @@ limits: { wait: 1m }
 const observed = parse("protocol: dubbo\nservice: { name: greeter, bind: 20880, endpoints: [20881] }\n", ["dubbo"]);
 
 it("writes the configuration of docs/architecture.md, always in the same order", () => {
-  expect(JSON.stringify(moduleConfig(routed))).toBe(
+  expect(JSON.stringify(moduleConfig(routed, "route"))).toBe(
     '{"protocol":"dubbo","mode":"route","direction":"outbound","service":"greeter",' +
       '"routes":[{"name":"logins","match":{"method":{"exact":"login"},"dubbo.tag":{"not":{"prefix":"gray"}}},' +
       '"cluster":"greeter|v2"},{"cluster":"greeter|v1"}],' +
@@ -34,11 +34,52 @@ it("writes the configuration of docs/architecture.md, always in the same order",
 });
 
 it("leaves routes out where there are none", () => {
-  expect(JSON.stringify(moduleConfig(observed))).toBe(
+  expect(JSON.stringify(moduleConfig(observed, "observe"))).toBe(
     '{"protocol":"dubbo","mode":"observe","direction":"outbound","service":"greeter",' +
       '"limits":{"frameBytes":67108864,"headBytes":65536,"inFlight":65536,"series":1000,"waitMilliseconds":10000},' +
       '"log":{"requests":0,"frames":false}}',
   );
+});
+
+const bridged = parse(
+  `protocol: dubbo
+mode: bridge
+service:
+  name: greeter
+  bind: 20880
+  authority: greeter.example
+  subsets:
+    - { name: v1, endpoints: [20881] }
+    - { name: v2, endpoints: [20882] }
+routes:
+  - { match: { method: login }, route: [{ subset: v1, weight: 9 }, { subset: v2, weight: 1 }] }
+  - { subset: v1 }
+`,
+  ["dubbo"],
+);
+
+it("has two configurations for a bridge", () => {
+  const rest =
+    '"limits":{"frameBytes":67108864,"headBytes":65536,"inFlight":65536,"series":1000,"waitMilliseconds":10000},' +
+    '"log":{"requests":0,"frames":false}}';
+  expect(JSON.stringify(moduleConfig(bridged, "lift"))).toBe(
+    '{"protocol":"dubbo","mode":"lift","direction":"outbound","service":"greeter","authority":"greeter.example",' +
+      rest,
+  );
+  expect(JSON.stringify(moduleConfig(bridged, "lower"))).toBe(
+    `{"protocol":"dubbo","mode":"lower","direction":"inbound","service":"greeter",${rest}`,
+  );
+});
+
+it("knows where a route leads", () => {
+  expect(bridged.routes?.map((route) => destinations(bridged, route))).toEqual([
+    [
+      { cluster: "greeter|v1", weight: 9 },
+      { cluster: "greeter|v2", weight: 1 },
+    ],
+    [{ cluster: "greeter|v1", weight: 1 }],
+  ]);
+  expect(destinations(observed, {})).toEqual([{ cluster: "greeter", weight: 1 }]);
 });
 
 it("names the clusters", () => {
@@ -68,7 +109,7 @@ it("reads the protocols beside the module, and says how to get them", () => {
     expect(() => describeModule(wasm)).toThrow(`${json} is not the description of a module`);
     const protocols = [{ name: "dubbo", keys: [{ name: "interface", about: "the service" }] }];
     writeFileSync(json, JSON.stringify({ version: "0.1.0", protocols }));
-    expect(describeModule(wasm)).toEqual({ protocols });
+    expect(describeModule(wasm)).toEqual({ protocols: [{ ...protocols[0], heartbeats: false }] });
   } finally {
     rmSync(folder, { recursive: true });
   }

@@ -2,30 +2,40 @@ import { accessSync, readFileSync } from "node:fs";
 import { z } from "zod";
 import { Exit, UserError } from "../errors.js";
 import { defaultModule } from "../paths.js";
-import type { Matcher, Model } from "./schema.js";
+import type { Match } from "./matcher.js";
+import type { Model, Route } from "./schema.js";
 import type { Address } from "./units.js";
+
+/** What one filter of the module does. A bridge has two: lift at the client's end of HTTP, lower at the server's. */
+export type ModuleMode = "observe" | "route" | "lift" | "lower";
 
 /** What the module takes as its configuration (docs/architecture.md): sizes in bytes, durations in milliseconds. */
 export interface ModuleConfig {
   protocol: string;
-  mode: "observe" | "route";
+  mode: ModuleMode;
   direction: "outbound" | "inbound";
   service: string;
+  /** Only in mode lift. */
+  authority?: string;
   /** Only in mode route. */
-  routes?: { name?: string; match?: Record<string, Matcher>; cluster: string }[];
+  routes?: { name?: string; match?: Match; cluster: string }[];
   limits: { frameBytes: number; headBytes: number; inFlight: number; series: number; waitMilliseconds: number };
   log: { requests: number; frames: boolean };
 }
 
-/** The configuration with every key written out and always in the same order, so that equal models give equal text. */
-export function moduleConfig(model: Model): ModuleConfig {
-  const { protocol, mode, direction, service, routes, limits, log } = model;
+/**
+ * The configuration of one filter, with every key written out and always in the same order, so that equal models give
+ * equal text.
+ */
+export function moduleConfig(model: Model, mode: ModuleMode): ModuleConfig {
+  const { protocol, service, routes = [], limits, log } = model;
   return {
     protocol,
     mode,
-    direction,
+    direction: mode === "lift" ? "outbound" : mode === "lower" ? "inbound" : model.direction,
     service: service.name,
-    ...(routes && {
+    ...(mode === "lift" && service.authority !== undefined && { authority: service.authority }),
+    ...(mode === "route" && {
       routes: routes.map(({ name, match, subset }) => ({
         ...(name !== undefined && { name }),
         ...(match && { match }),
@@ -44,27 +54,47 @@ export function moduleConfig(model: Model): ModuleConfig {
 }
 
 export interface Cluster {
-  /** `SERVICE`, in mode route `SERVICE|SUBSET`. */
+  /** `SERVICE`, of a subset `SERVICE|SUBSET`. */
   name: string;
   endpoints: Address[];
 }
 
-/** Where connections can go; never empty. In mode route one for each subset, in the order of the file. */
+/** Where connections or requests can go; never empty. Of subsets one for each, in the order of the file. */
 export function clusters(model: Model): [Cluster, ...Cluster[]] {
-  const { name, endpoints = [], subsets = [] } = model.service;
+  const { endpoints = [], subsets = [] } = model.service;
   const [first, ...rest] = subsets.map((subset) => ({
     name: clusterName(model, subset.name),
     endpoints: subset.endpoints,
   }));
-  return first ? [first, ...rest] : [{ name, endpoints }];
+  return first ? [first, ...rest] : [{ name: clusterName(model), endpoints }];
 }
 
-function clusterName(model: Model, subset: string): string {
-  return `${model.service.name}|${subset}`;
+/** The clusters that a route leads to, with their shares of the requests. */
+export function destinations(model: Model, { route, subset }: Route): [Destination, ...Destination[]] {
+  const [first, ...rest] = (route ?? []).map((to) => ({
+    cluster: clusterName(model, to.subset),
+    weight: to.weight ?? 1,
+  }));
+  return first ? [first, ...rest] : [{ cluster: clusterName(model, subset), weight: 1 }];
+}
+
+export interface Destination {
+  cluster: string;
+  weight: number;
+}
+
+export function clusterName({ service }: Model, subset?: string): string {
+  return subset === undefined ? service.name : `${service.name}|${subset}`;
 }
 
 const description = z.object({
-  protocols: z.array(z.object({ name: z.string(), keys: z.array(z.object({ name: z.string(), about: z.string() })) })),
+  protocols: z.array(
+    z.object({
+      name: z.string(),
+      heartbeats: z.boolean().default(false),
+      keys: z.array(z.object({ name: z.string(), about: z.string() })),
+    }),
+  ),
 });
 
 /** What a module says of itself. A key named `*` stands for keys that only the frames know. */
