@@ -10,6 +10,8 @@ it.each([
   ["bridge by-method", http2],
   ["bridge weights", http2],
   ["bridge faults", http2],
+  ["bridge headers", http2],
+  ["bridge retries", http2],
 ])("istioctl has nothing against %s", (names, words) => {
   expect(complaints(manifests(["world", "service", "sidecars", ...names.split(" ")], words))).toEqual([]);
 });

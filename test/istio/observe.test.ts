@@ -32,13 +32,13 @@ it("counts requests in the sidecars of client and server", async () => {
   await Promise.all(calls);
   await Promise.all(clients.map((client) => client.close()));
 
-  const served = [v1, v2].map(({ server }) => server.stats.requests);
+  const served = [v1, v2].map(({ stats }) => stats.requests);
   const total = (method: string) => served.reduce((sum, requests) => sum + (requests[method] ?? 0), 0);
   expect([total("add"), total("fail")]).toEqual([200, 10]);
   const outbound = { [`outbound ${greeter} add ok`]: 200, [`outbound ${greeter} fail exception`]: 10 };
   await eventually(async () => expect(await requests(app)).toEqual(outbound));
-  for (const { sidecar, server } of [v1, v2]) {
-    const { add = 0, fail = 0 } = server.stats.requests;
+  for (const { sidecar, stats } of [v1, v2]) {
+    const { add = 0, fail = 0 } = stats.requests;
     expect(add, "each of ten connections had the same chance").toBeGreaterThan(0);
     const inbound = { [`inbound ${greeter} add ok`]: add, [`inbound ${greeter} fail exception`]: fail };
     await eventually(async () => expect(await requests(sidecar)).toEqual(inbound));

@@ -6,7 +6,7 @@ import { findEnvoy } from "../../../tools/envoy/find.js";
 import { defaultModule, packageRoot } from "../../../tools/paths.js";
 import { parseMetrics } from "../../../tools/view/prometheus.js";
 import { bootstrapOf } from "../../e2e/harness.js";
-import { type DubboServer, startServer } from "../../peers/dubbo/server.js";
+import { type DubboServer, type ServerStats, startServer } from "../../peers/dubbo/server.js";
 import type { KubernetesObject } from "./kubernetes.js";
 import { Mesh, type Sidecar, type SidecarOptions } from "./mesh.js";
 
@@ -41,9 +41,34 @@ export interface World {
   stop(): Promise<void>;
 }
 
-interface Pod {
-  readonly sidecar: Sidecar;
-  readonly server: DubboServer;
+/** A sidecar, and the Dubbo server behind it, which may be down at times. */
+export class Pod {
+  private server: DubboServer | undefined;
+
+  constructor(
+    readonly sidecar: Sidecar,
+    private readonly options: { version: string; port: number },
+  ) {}
+
+  /** Of the server that is up. */
+  get stats(): ServerStats {
+    if (!this.server) throw new Error(`the server of ${this.options.version} is down`);
+    return this.server.stats;
+  }
+
+  async up(): Promise<void> {
+    this.server ??= await startServer(this.options);
+  }
+
+  async down(): Promise<void> {
+    await this.server?.stop();
+    this.server = undefined;
+  }
+
+  async stop(): Promise<void> {
+    await this.down();
+    await this.sidecar.stop();
+  }
 }
 
 export async function startWorld(objects: readonly KubernetesObject[]): Promise<World> {
@@ -63,13 +88,13 @@ export async function startWorld(objects: readonly KubernetesObject[]): Promise<
     // Labels as `meltemi run` has Envoy cut them out of the metrics' names; histograms and counters as they are now.
     const stats = { stats_config: bootstrapOf({ endpoints: [1] }).stats_config, stats_flush_interval: "0.1s" };
     const options = { envoy, files: [defaultModule], stats };
-    const sidecar = async (pod: string) => use(await mesh.sidecar(pod, options));
-    const greeter = async (version: string, port: number) => ({
-      server: use(await startServer({ version, port })),
-      sidecar: await sidecar(`greeter-${version}`),
-    });
+    const greeter = async (version: string, port: number) => {
+      const pod = use(new Pod(await mesh.sidecar(`greeter-${version}`, options), { version, port }));
+      await pod.up();
+      return pod;
+    };
     const [v1, v2] = [await greeter("v1", 20881), await greeter("v2", 20882)];
-    return { mesh, v1, v2, app: await sidecar("app"), options, stop };
+    return { mesh, v1, v2, app: use(await mesh.sidecar("app", options)), options, stop };
   } catch (error) {
     await stop();
     throw error;
@@ -80,10 +105,9 @@ export async function startWorld(objects: readonly KubernetesObject[]): Promise<
 export async function requests({ envoy }: Sidecar): Promise<Record<string, number>> {
   const counted = parseMetrics(await envoy.prometheus()).scalars.get("meltemi_requests_total") ?? [];
   return Object.fromEntries(
-    counted.map(({ labels, value }) => [
-      [labels.direction, labels.service, labels.method, labels.status].join(" "),
-      value,
-    ]),
+    counted
+      .filter(({ value }) => value > 0)
+      .map(({ labels, value }) => [[labels.direction, labels.service, labels.method, labels.status].join(" "), value]),
   );
 }
 
