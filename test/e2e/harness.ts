@@ -23,7 +23,7 @@ export interface Running {
   readonly log: readonly LogLine[];
   /** The module's JSON lines of one kind: `request`, `frame`, `route`, `decode_error`. */
   lines(kind: string): Record<string, unknown>[];
-  /** The TCP access log so far, a record for each connection that has ended. */
+  /** The access log so far, a record for each connection (mode bridge: each request) that has ended. */
   accessLog(): Record<string, string | number | null>[];
   metrics(): Promise<Metrics>;
   /** The sum of a counter's or gauge's values whose labels include `labels`; 0 where there is none. */
@@ -56,8 +56,8 @@ export interface ProxyOptions {
   change?: (bootstrap: Bootstrap, folder: string) => Bootstrap | Promise<Bootstrap>;
 }
 
-/** Of every listener but the admin interface's, without the numbers of each worker. */
-const OPEN_CONNECTIONS = /^listener\.(?!admin\.)(?!.*worker_).*\.downstream_cx_active$/;
+/** Of every listener with a port but the admin interface's, without the numbers of each worker. */
+const OPEN_CONNECTIONS = /^listener\.(?!admin\.|envoy_internal_)(?!.*worker_).*\.downstream_cx_active$/;
 
 /** The Envoy that setup.ts found. */
 export async function envoy(): Promise<Envoy> {
@@ -82,28 +82,36 @@ export async function scratch(): Promise<string> {
 /** The parts of a meltemi.yaml that differ between tests; servers are ports of this machine. */
 export interface Rules {
   protocol?: string;
-  mode?: "observe" | "route";
+  mode?: "observe" | "route" | "bridge";
+  leg?: "both" | "client" | "server";
   direction?: "outbound" | "inbound";
   /** Default: any free port. */
   bind?: number;
   admin?: number;
   endpoints?: number[];
-  subsets?: Record<string, number>;
+  subsets?: Record<string, number | number[]>;
+  authority?: string;
   routes?: unknown[];
+  trafficPolicy?: Record<string, unknown>;
+  authorization?: unknown[];
+  rateLimitService?: Record<string, unknown>;
+  tracing?: Record<string, unknown>;
   limits?: Record<string, unknown>;
   log?: { requests: number };
 }
 
 /** The text of a meltemi.yaml that listens on free ports. */
-export function yaml({ protocol = "dubbo", bind = 0, admin = 0, endpoints, subsets, ...rest }: Rules): string {
+export function yaml(rules: Rules): string {
+  const { protocol = "dubbo", bind = 0, admin = 0, endpoints, subsets, authority, ...rest } = rules;
   const local = (port: number) => `127.0.0.1:${port}`;
   const service = {
     name: "greeter",
     bind: local(bind),
     ...(endpoints && { endpoints: endpoints.map(local) }),
     ...(subsets && {
-      subsets: Object.entries(subsets).map(([name, port]) => ({ name, endpoints: [local(port)] })),
+      subsets: Object.entries(subsets).map(([name, ports]) => ({ name, endpoints: [ports].flat().map(local) })),
     }),
+    ...(authority !== undefined && { authority }),
   };
   // JSON is YAML.
   return JSON.stringify({ protocol, ...rest, service, admin: local(admin) });

@@ -121,6 +121,13 @@ describe("meltemi run", { timeout: 60_000 }, () => {
     expect(await ended).toBe(Exit.ok);
   });
 
+  it("does not run mode bridge without Envoy", async () => {
+    const { said, ended } = meltemi(["run", yaml("mode: bridge\n")], nowhere());
+    expect(await ended).toBe(Exit.missing);
+    expect(said.err).toContain("mode bridge needs Envoy, and there is no Envoy");
+    expect(said.err).toContain("- no Docker answers");
+  });
+
   it("passes bytes on and counts in Node as well", async () => {
     const { child, said, ended } = meltemi(["run", yaml()], nowhere());
     await exchange(await port(said));

@@ -386,10 +386,11 @@ meltemi.yaml:14:18: limits.frame "64MB": there is no unit "MB" here, expected a 
 
 it("reads what its documentation shows", () => {
   const page = readFileSync(new URL("../../docs/architecture.md", import.meta.url), "utf8");
-  const yaml = [...page.matchAll(/```yaml\n([\s\S]*?)```/g)]
-    .map((block) => block[1] ?? "")
-    .find((text) => text.startsWith("protocol:"));
+  const [routing = "", bridging = ""] = [...page.matchAll(/```yaml\n(protocol:[\s\S]*?)```/g)].map((block) => block[1]);
   // The page shows both ways to name the servers; a file has one of them.
-  const source = yaml?.replace(/^ {2}endpoints:.*\n/m, "") ?? "";
-  expect(parse(source, protocols)).toMatchObject({ mode: "route", routes: [{ name: "logins" }, { subset: "v1" }] });
+  expect(parse(routing.replace(/^ {2}endpoints:.*\n/m, ""), protocols)).toMatchObject({
+    mode: "route",
+    routes: [{ name: "logins" }, { subset: "v1" }],
+  });
+  expect(parse(bridging, protocols)).toMatchObject({ mode: "bridge", routes: [{ name: "canary" }, { subset: "v1" }] });
 });
