@@ -698,6 +698,10 @@ export abstract class Bridge extends Http2Reader {
     this.wakeSenders();
   }
 
+  protected onSettingsAck(): void {
+    this.session.acknowledged = true;
+  }
+
   protected onPing(p: usize): void {
     Http2.pingAck(this.httpOut, p);
     this.session.urgent = true;

@@ -314,7 +314,6 @@ export class Lift extends Bridge {
     }
     this.report(frame, exchange.cut.offset);
     const rest = exchange.cut.rest;
-    exchange.responseBytes += frame.length;
     this.noteOutcome(exchange, frame);
     if (!exchange.begun) {
       exchange.begun = true;

@@ -123,7 +123,9 @@ export class Lower extends Bridge {
     }
     if (!(stream & 1) || stream <= session.stream) return this.fail(Breach.Stream);
     session.stream = stream;
-    if (session.open >= STREAMS_MAX || this.exchanges.count >= this.settings.inFlightLimit) {
+    // Until our settings are known there may be more: the connection's first window is then the bound of their bodies.
+    const most = session.acknowledged ? STREAMS_MAX : u32.MAX_VALUE;
+    if (session.open >= most || this.exchanges.count >= this.settings.inFlightLimit) {
       Http2.reset(this.httpOut, stream, ErrorCode.RefusedStream);
       session.urgent = true;
       return;

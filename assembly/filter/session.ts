@@ -199,8 +199,10 @@ export class Session {
   voicing: bool;
   /** Something waits for such an occasion. */
   urgent: bool;
-  /** The peer's settings were seen, or ours were sent. */
+  /** Our settings were sent. */
   settled: bool;
+  /** The peer knows ours. */
+  acknowledged: bool;
   /** The peer takes no new streams. */
   leaving: bool;
 

@@ -153,6 +153,7 @@ export abstract class Http2Reader {
   protected abstract onReset(stream: u32, code: u32): void;
   /** Settings in the form of the frame, six bytes each. */
   protected abstract onSettings(p: usize, n: u32): void;
+  protected abstract onSettingsAck(): void;
   /** Eight bytes, to be sent back. */
   protected abstract onPing(p: usize): void;
   protected abstract onPingAck(): void;
@@ -271,7 +272,8 @@ export abstract class Http2Reader {
       case Type.RstStream:
         return this.onReset(stream, bswap<u32>(load<u32>(p)));
       case Type.Settings:
-        if (!(flags & ACK)) this.onSettings(p, n);
+        if (flags & ACK) this.onSettingsAck();
+        else this.onSettings(p, n);
         return;
       case Type.Ping:
         if (flags & ACK) this.onPingAck();
