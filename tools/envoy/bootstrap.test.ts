@@ -197,6 +197,19 @@ describe("a bridge", () => {
 const samples: [string, () => string][] = [
   ["observe", () => bootstrapYaml(observe(), { module: defaultModule })],
   ["route", () => bootstrapYaml(route("log: { requests: 5 }\n"), { module: defaultModule })],
+  ["both legs of a bridge", () => bootstrapYaml(bridge("log: { requests: 5 }\n"), { module: defaultModule })],
+  [
+    "the client's leg, with an authority",
+    () => {
+      const client = bridge("leg: client\n");
+      const service = { ...client.service, authority: "greeter.example:80" };
+      return bootstrapYaml({ ...client, service }, { module: defaultModule });
+    },
+  ],
+  [
+    "the server's leg",
+    () => bootstrapYaml(observe("mode: bridge\nleg: server\n"), { module: defaultModule, accessLog: STDOUT }),
+  ],
   ["access log in a file", () => bootstrapYaml(route(), { module: defaultModule, accessLog: join(folder, "log") })],
   ["access log on standard output", () => bootstrapYaml(observe(), { module: defaultModule, accessLog: STDOUT })],
   [
