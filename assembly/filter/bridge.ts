@@ -486,6 +486,17 @@ export abstract class Bridge extends Http2Reader {
 
   // The HTTP side: what is written there.
 
+  /** Begins a header block, in `block`. */
+  protected startBlock(): Sink {
+    const session = this.session;
+    const block = this.block;
+    block.clear();
+    // The first one says that no dynamic table will be used, whatever size the peer's settings ask for.
+    if (!session.stateless) Hpack.noTable(block);
+    session.stateless = true;
+    return block;
+  }
+
   /** n bytes of an exchange's message; with `end` its last. */
   protected send(exchange: Exchange, p: usize, n: u32, end: bool): void {
     const session = this.session;

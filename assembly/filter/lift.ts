@@ -175,9 +175,8 @@ export class Lift extends Bridge {
   /** The header block of a request, in `block`. */
   private writeHead(frame: Frame): void {
     const settings = this.settings;
-    const block = this.block;
+    const block = this.startBlock();
     const authority = this.session.authority;
-    block.clear();
     Hpack.indexed(block, METHOD_POST);
     Hpack.indexed(block, SCHEME_HTTP);
     Hpack.literalIndexed(block, AUTHORITY, authority.ptr, authority.size);

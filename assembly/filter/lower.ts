@@ -225,8 +225,7 @@ export class Lower extends Bridge {
       Http1.header(this.httpOut, CONTENT_LENGTH.ptr, CONTENT_LENGTH.size, ZERO.ptr, ZERO.size);
       Http1.end(this.httpOut);
     } else {
-      this.block.clear();
-      Hpack.status(this.block, status);
+      Hpack.status(this.startBlock(), status);
       Http2.headers(this.httpOut, exchange.key as u32, this.block, true);
       if (!exchange.sawEnd) Http2.reset(this.httpOut, exchange.key as u32, ErrorCode.NoError);
     }
@@ -355,9 +354,8 @@ export class Lower extends Bridge {
   }
 
   private writeHead(exchange: Exchange, frame: Frame): void {
-    const block = this.block;
+    const block = this.startBlock();
     const type = this.settings.contentType;
-    block.clear();
     Hpack.status(block, exchange.status);
     Hpack.literalIndexed(block, CONTENT_TYPE_INDEX, changetype<usize>(type), type.byteLength);
     if (frame.status && HeaderRule.fits(frame.outcome)) {

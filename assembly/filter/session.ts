@@ -203,6 +203,8 @@ export class Session {
   settled: bool;
   /** The peer knows ours. */
   acknowledged: bool;
+  /** The peer was told that our header blocks need no dynamic table. */
+  stateless: bool;
   /** The peer takes no new streams. */
   leaving: bool;
 

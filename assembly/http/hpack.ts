@@ -209,6 +209,11 @@ export class Hpack {
     return false;
   }
 
+  /** At the start of a block: the dynamic table has no room, and never will. */
+  static noTable(sink: Sink): void {
+    sink.u8(0x20);
+  }
+
   /** A field of the static table. */
   static indexed(sink: Sink, index: u32): void {
     sink.u8(0x80 | index);
