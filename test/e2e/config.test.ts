@@ -172,11 +172,11 @@ describe("a configuration that changes while calls are made", () => {
   it("changes nothing where it is wrong", async () => {
     const { proxy, first, write, hello } = await chain();
     const bad = structuredClone(first) as Listener;
-    wasmOf(bad).configuration.value = '{"protocol":"dubbo","mode":"lift"}';
+    wasmOf(bad).configuration.value = '{"protocol":"dubbo","mode":"bridge"}';
     await write(bad);
     await eventually(async () => expect((await proxy.envoy.stats())["listener_manager.lds.update_rejected"]).toBe(1));
     const said = proxy.log.filter(({ module }) => module).map(({ level, text }) => `${level} ${text}`);
-    expect(said).toContain('error configuration: $.mode: expected observe or route, found "lift"');
+    expect(said).toContain('error configuration: $.mode: expected observe, route, lift or lower, found "bridge"');
     expect(await hello()).toBe("Hello fig from v1");
   });
 });
