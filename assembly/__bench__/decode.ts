@@ -1,7 +1,11 @@
 import { Frame, Side } from "../codec/frame";
-import { codecs } from "../codec/registry";
+import { codecIndex, codecs } from "../codec/registry";
 
 const frame = Frame.make();
+
+export const dubbo = codecIndex("dubbo");
+export const thrift = codecIndex("thrift");
+export const awesomerpc = codecIndex("awesomerpc");
 
 /** Room for the frames to decode. */
 export function allocate(size: usize): usize {
