@@ -152,6 +152,28 @@ export class Frame {
     this.metadataCount = i + 1;
   }
 
+  /** The same where the last of several values for a key counts. */
+  put(key: Slice, value: Slice): void {
+    const found = this.find(key.ptr, key.size);
+    if (found.ptr) found.point(value);
+    else this.add(key, value);
+  }
+
+  /** Forgets all metadata but those with these keys. */
+  keep(keys: StaticArray<ArrayBuffer>): void {
+    let kept: u32 = 0;
+    for (let i: u32 = 0; i < this.metadataCount; i++) {
+      const key = this.key(i);
+      for (let j = 0; j < keys.length; j++) {
+        if (!key.is(changetype<usize>(keys[j]), keys[j].byteLength)) continue;
+        this.key(kept).point(key);
+        this.value(kept++).point(this.value(i));
+        break;
+      }
+    }
+    this.metadataCount = kept;
+  }
+
   /** The value of a metadata key; a slice whose ptr is 0 where the frame has no such key. */
   find(key: usize, size: u32): Slice {
     for (let i: u32 = 0; i < this.metadataCount; i++) {

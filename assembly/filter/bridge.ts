@@ -413,6 +413,12 @@ export abstract class Bridge extends Http2Reader {
     if (this.settings.logFrames) Report.frame(this.connection.key as u32, this.settings.codec.name, frame, offset);
   }
 
+  /** Of the frame's metadata only those become headers, or are compared with headers, that may. */
+  protected keepMetadata(frame: Frame): void {
+    const keys = this.settings.metadata;
+    if (keys) frame.keep(keys);
+  }
+
   // The private side: what is written there.
 
   /** A frame of an exchange begins with the n bytes at p; `rest` more follow. */

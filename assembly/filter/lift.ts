@@ -11,7 +11,7 @@ import { Connection } from "./connection";
 import { HeaderRule } from "./headers";
 import { reasonName, reasonOf } from "./reasons";
 import { Requests } from "./requests";
-import { hexDigit, Labels, Series } from "./series";
+import { hexDigit, Labels, Names, Series } from "./series";
 import { Exchange, Http, Reply, Session } from "./session";
 
 /** Replies up to this length are held until they are whole: also the first window of a stream. */
@@ -39,7 +39,15 @@ const STATUS_FIELD = Slice.of(":status");
 const CONTENT_TYPE_FIELD = Slice.of("content-type");
 const DESTINATION = Slice.of("destination\0address");
 
-const SETTINGS: StaticArray<u32> = [Setting.HeaderTableSize, 0, Setting.InitialWindowSize, SHORT_REPLY];
+/** Room for the few fields that all replies share, and not for more: each connection has a table of its own. */
+const TABLE_BYTES: u32 = 512;
+
+const SETTINGS: StaticArray<u32> = [
+  Setting.HeaderTableSize,
+  TABLE_BYTES,
+  Setting.InitialWindowSize,
+  SHORT_REPLY,
+];
 
 const text = Slice.make();
 
@@ -74,7 +82,7 @@ export class Lift extends Bridge {
     session.http = Http.Two;
     session.stream = 1;
     session.peerStreams = FIRST_STREAMS;
-    session.table.limit = 0;
+    session.table.limit = TABLE_BYTES;
   }
 
   protected start(): void {
@@ -85,17 +93,23 @@ export class Lift extends Bridge {
     Http2.settings(this.httpOut, SETTINGS);
     Http2.window(this.httpOut, 0, (WINDOW_MAX - session.receivable) as u32);
     session.receivable = WINDOW_MAX;
-    this.findAuthority(session);
+    this.writeLead(session);
   }
 
-  private findAuthority(session: Session): void {
+  /** Method, scheme and authority, which all requests of the connection have alike. */
+  private writeLead(session: Session): void {
     const settings = this.settings;
     const configured = settings.authority;
     if (configured) text.set(changetype<usize>(configured), configured.byteLength);
     else Property.read(DESTINATION, text);
     // Where nobody knows.
     if (!text.ptr) text.set(changetype<usize>(settings.service), settings.service.byteLength);
-    session.setAuthority(text.ptr, text.size);
+    const block = this.block;
+    block.clear();
+    Hpack.indexed(block, METHOD_POST);
+    Hpack.indexed(block, SCHEME_HTTP);
+    Hpack.literalIndexed(block, AUTHORITY, text.ptr, text.size);
+    session.setLead(block.ptr, block.size);
   }
 
   // From the client.
@@ -105,6 +119,7 @@ export class Lift extends Bridge {
     session.passing = 0;
     if (this.closing.length) return;
     this.report(frame, this.fromRpc.offset);
+    this.keepMetadata(frame);
     switch (frame.kind) {
       case Kind.Request:
       case Kind.OneWay:
@@ -150,7 +165,7 @@ export class Lift extends Bridge {
       return;
     }
     if (frame.kind == Kind.StreamOpen) this.remember(exchange);
-    this.writeHead(frame);
+    this.writeHead(frame, series);
     if (session.slots.first || session.open >= session.peerStreams) {
       this.head.clear();
       Http2.headers(this.head, exchange.key as u32, this.block, false);
@@ -173,17 +188,27 @@ export class Lift extends Bridge {
   }
 
   /** The header block of a request, in `block`. */
-  private writeHead(frame: Frame): void {
+  private writeHead(frame: Frame, series: Series): void {
     const settings = this.settings;
     const block = this.startBlock();
-    const authority = this.session.authority;
-    Hpack.indexed(block, METHOD_POST);
-    Hpack.indexed(block, SCHEME_HTTP);
-    Hpack.literalIndexed(block, AUTHORITY, authority.ptr, authority.size);
-    this.writePath(frame);
-    Hpack.literalIndexed(block, PATH, this.head.ptr, this.head.size);
-    const type = settings.contentType;
-    Hpack.literalIndexed(block, CONTENT_TYPE, changetype<usize>(type), type.byteLength);
+    const lead = this.session.lead;
+    block.bytes(lead.ptr, lead.size);
+    // The names of most requests are those of their series, whole.
+    const own =
+      Names.service.ptr == frame.service.ptr &&
+      Names.method.ptr == frame.method.ptr &&
+      series.serviceSize == frame.service.size &&
+      series.methodSize == frame.method.size;
+    if (own && series.path) {
+      block.bytes(series.path, series.pathSize);
+    } else {
+      const from = block.size;
+      this.writePath(frame);
+      Hpack.literalIndexed(block, PATH, this.head.ptr, this.head.size);
+      const type = settings.contentType;
+      Hpack.literalIndexed(block, CONTENT_TYPE, changetype<usize>(type), type.byteLength);
+      if (own) series.keepPath(block.ptr + from, block.size - from);
+    }
     if (frame.deadline) {
       this.head.clear();
       // A number of at most eight digits and its unit.
@@ -312,6 +337,7 @@ export class Lift extends Bridge {
       return;
     }
     this.report(frame, exchange.cut.offset);
+    this.keepMetadata(frame);
     const rest = exchange.cut.rest;
     this.noteOutcome(exchange, frame);
     if (!exchange.begun) {

@@ -154,6 +154,7 @@ export class Lower extends Bridge {
       return;
     }
     this.report(frame, exchange.cut.offset);
+    this.keepMetadata(frame);
     const rest = exchange.cut.rest;
     const codec = this.settings.codec;
     const id = this.session.http == Http.One ? frame.id : exchange.key;
@@ -280,6 +281,7 @@ export class Lower extends Bridge {
     session.passing = 0;
     if (this.closing.length) return;
     this.report(frame, this.fromRpc.offset);
+    this.keepMetadata(frame);
     switch (frame.kind) {
       case Kind.Heartbeat:
         Labels.count(this.settings.labels, "meltemi_heartbeats_total");

@@ -73,6 +73,9 @@ export class Series extends Entry {
   outcomes: usize;
   outcomeCount: u32;
   inFlightId: u32;
+  /** What lift says of all requests with these names, made once; 0 while it is not made. */
+  path: usize;
+  pathSize: u32;
   /** Change since the last flush. */
   inFlight: i32;
   dirty: bool;
@@ -143,6 +146,12 @@ export class Series extends Entry {
     this.dirty = true;
     this.nextDirty = firstDirty;
     firstDirty = changetype<usize>(this);
+  }
+
+  keepPath(from: usize, size: u32): void {
+    this.path = heap.alloc(size);
+    this.pathSize = size;
+    memory.copy(this.path, from, size);
   }
 
   private flush(): void {

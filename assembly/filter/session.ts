@@ -179,8 +179,8 @@ export class Session {
   private rpc1: u64;
   private asides0: u64;
   private asides1: u64;
-  private authorityPtr: usize;
-  private authoritySize: u32;
+  private leadPtr: usize;
+  private leadSize: u32;
   /** Initial window of streams to the peer, and the most streams that it takes. */
   peerWindow: i32;
   peerStreams: u32;
@@ -273,9 +273,9 @@ export class Session {
     return changetype<Block>(changetype<usize>(this) + offsetof<Session>("asides0"));
   }
 
-  /** What `:authority` says. */
-  get authority(): Slice {
-    return changetype<Slice>(changetype<usize>(this) + offsetof<Session>("authorityPtr"));
+  /** In HPACK, what every header block of lift begins with. */
+  get lead(): Slice {
+    return changetype<Slice>(changetype<usize>(this) + offsetof<Session>("leadPtr"));
   }
 
   get http2Cut(): Http2Cut {
@@ -292,10 +292,10 @@ export class Session {
     );
   }
 
-  setAuthority(from: usize, size: u32): void {
+  setLead(from: usize, size: u32): void {
     const ptr = heap.alloc(size);
     memory.copy(ptr, from, size);
-    this.authority.set(ptr, size);
+    this.lead.set(ptr, size);
   }
 
   free(): void {
@@ -307,7 +307,7 @@ export class Session {
     this.http2Cut.release();
     this.table.release();
     this.http1Cut.release();
-    if (this.authorityPtr) heap.free(this.authorityPtr);
+    if (this.leadPtr) heap.free(this.leadPtr);
     heap.free(changetype<usize>(this));
   }
 }

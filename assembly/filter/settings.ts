@@ -29,6 +29,8 @@ export class Settings {
   mode: Mode = Mode.Observe;
   /** Lift: what `:authority` says; null for the address that the client connected to. */
   authority: ArrayBuffer | null = null;
+  /** Lift and lower: the metadata keys that become headers; null for all. */
+  metadata: StaticArray<ArrayBuffer> | null = null;
   /** Of a message that carries frames of the protocol, and that no one else writes. */
   contentType: ArrayBuffer = new ArrayBuffer(0);
   rules: Rule[] = [];
@@ -92,7 +94,7 @@ export class SettingsReader {
   }
 
   private static settings(json: JsonValue, settings: Settings): void {
-    if (!known(json, ["protocol", "mode", "direction", "service", "authority", "routes", "limits", "log"])) return;
+    if (!known(json, ["protocol", "mode", "direction", "service", "authority", "metadata", "routes", "limits", "log"])) return;
     const protocol = json.at("protocol");
     if (!protocol) return fail(`${json.path()}.protocol: expected one of ${codecNames()}, found nothing`);
     if (!is(protocol, JsonKind.String, "a string")) return;
@@ -115,6 +117,13 @@ export class SettingsReader {
       if (!filled(authority)) return;
       settings.authority = String.UTF8.encode(authority.text);
     }
+    const metadata = json.at("metadata");
+    if (metadata) {
+      if (settings.mode < Mode.Lift) {
+        return fail(`${metadata.path()}: expected nothing, because mode is "${MODES[settings.mode]}"`);
+      }
+      settings.metadata = SettingsReader.names(metadata);
+    }
     const routes = json.at("routes");
     if (settings.mode == Mode.Route) {
       if (!routes) return fail(`${json.path()}.routes: expected an array, found nothing (mode is "route")`);
@@ -124,6 +133,16 @@ export class SettingsReader {
     }
     SettingsReader.limits(json.at("limits"), settings);
     SettingsReader.log(json.at("log"), settings);
+  }
+
+  private static names(json: JsonValue): StaticArray<ArrayBuffer> | null {
+    if (!is(json, JsonKind.Array, "an array of strings")) return null;
+    const names = new StaticArray<ArrayBuffer>(json.items.length);
+    for (let i = 0; i < json.items.length; i++) {
+      if (!filled(json.items[i])) return null;
+      names[i] = String.UTF8.encode(json.items[i].text);
+    }
+    return names;
   }
 
   private static limits(json: JsonValue | null, settings: Settings): void {
