@@ -159,13 +159,13 @@ export class Frame {
     else this.add(key, value);
   }
 
-  /** Forgets all metadata but those with these keys. */
+  /** Forgets all metadata but those with these keys, which are in lower case and stand for any case. */
   keep(keys: StaticArray<ArrayBuffer>): void {
     let kept: u32 = 0;
     for (let i: u32 = 0; i < this.metadataCount; i++) {
       const key = this.key(i);
       for (let j = 0; j < keys.length; j++) {
-        if (!key.is(changetype<usize>(keys[j]), keys[j].byteLength)) continue;
+        if (!equalInLowerCase(key, keys[j])) continue;
         this.key(kept).point(key);
         this.value(kept++).point(this.value(i));
         break;
@@ -201,4 +201,14 @@ export class Frame {
     slice.set(at, (end - at) as u32);
     this.scratchUsed += 20;
   }
+}
+
+function equalInLowerCase(text: Slice, lower: ArrayBuffer): bool {
+  const size = text.size;
+  if ((lower.byteLength as u32) != size) return false;
+  for (let i: u32 = 0; i < size; i++) {
+    const c = load<u8>(text.ptr + i) as u32;
+    if ((c - 0x41 < 26 ? c | 0x20 : c) != (load<u8>(changetype<usize>(lower) + i) as u32)) return false;
+  }
+  return true;
 }

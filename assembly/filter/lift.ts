@@ -42,12 +42,7 @@ const DESTINATION = Slice.of("destination\0address");
 /** Room for the few fields that all replies share, and not for more: each connection has a table of its own. */
 const TABLE_BYTES: u32 = 512;
 
-const SETTINGS: StaticArray<u32> = [
-  Setting.HeaderTableSize,
-  TABLE_BYTES,
-  Setting.InitialWindowSize,
-  SHORT_REPLY,
-];
+const SETTINGS: StaticArray<u32> = [Setting.HeaderTableSize, TABLE_BYTES, Setting.InitialWindowSize, SHORT_REPLY];
 
 const text = Slice.make();
 

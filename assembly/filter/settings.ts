@@ -94,7 +94,8 @@ export class SettingsReader {
   }
 
   private static settings(json: JsonValue, settings: Settings): void {
-    if (!known(json, ["protocol", "mode", "direction", "service", "authority", "metadata", "routes", "limits", "log"])) return;
+    if (!known(json, ["protocol", "mode", "direction", "service", "authority", "metadata", "routes", "limits", "log"]))
+      return;
     const protocol = json.at("protocol");
     if (!protocol) return fail(`${json.path()}.protocol: expected one of ${codecNames()}, found nothing`);
     if (!is(protocol, JsonKind.String, "a string")) return;

@@ -52,7 +52,7 @@ service:
     - { name: v1, endpoints: [20881] }
     - { name: v2, endpoints: [20882] }
 routes:
-  - { match: { method: login }, route: [{ subset: v1, weight: 9 }, { subset: v2, weight: 1 }] }
+  - { match: { method: login, Tier: gold }, route: [{ subset: v1, weight: 9 }, { subset: v2, weight: 1 }] }
   - { subset: v1 }
 `,
   ["dubbo"],
@@ -64,11 +64,28 @@ it("has two configurations for a bridge", () => {
     '"log":{"requests":0,"frames":false}}';
   expect(JSON.stringify(moduleConfig(bridged, "lift"))).toBe(
     '{"protocol":"dubbo","mode":"lift","direction":"outbound","service":"greeter","authority":"greeter.example",' +
-      rest,
+      `"metadata":["tier"],${rest}`,
   );
   expect(JSON.stringify(moduleConfig(bridged, "lower"))).toBe(
-    `{"protocol":"dubbo","mode":"lower","direction":"inbound","service":"greeter",${rest}`,
+    `{"protocol":"dubbo","mode":"lower","direction":"inbound","service":"greeter","metadata":["tier"],${rest}`,
   );
+});
+
+it("makes headers of the metadata that something looks at, and of all where others may look", () => {
+  const metadata = (more: string) => {
+    const yaml = `{ protocol: dubbo, mode: bridge, service: { name: a, bind: 1, endpoints: [2] }, ${more} }`;
+    return moduleConfig(parse(yaml, ["dubbo"]), "lift").metadata;
+  };
+  expect(metadata("")).toEqual([]);
+  expect(
+    metadata("routes: [{ headers: { request: { set: { b: x }, remove: [a] }, response: { set: { c: x } } } }]"),
+  ).toEqual(["a", "b", "c"]);
+  expect(metadata("authorization: [{ action: DENY, match: { service: x, user: y } }]")).toEqual(["user"]);
+  expect(metadata("trafficPolicy: { loadBalancer: { consistentHash: { key: user } } }")).toEqual(["user"]);
+  expect(metadata("rateLimitService: { address: 'a:1', descriptors: [[method, user]] }")).toEqual(["user"]);
+  expect(metadata("tracing: { openTelemetry: 'a:1' }")).toContain("traceparent");
+  expect(metadata("accessLog: { format: '%REQ(USER)%' }")).toBeUndefined();
+  expect(metadata("leg: client")).toBeUndefined();
 });
 
 it("knows where a route leads", () => {

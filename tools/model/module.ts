@@ -17,6 +17,8 @@ export interface ModuleConfig {
   service: string;
   /** Only in mode lift. */
   authority?: string;
+  /** Modes lift and lower: the metadata keys that become headers, in lower case; all where there is no list. */
+  metadata?: string[];
   /** Only in mode route. */
   routes?: { name?: string; match?: Match; cluster: string }[];
   limits: { frameBytes: number; headBytes: number; inFlight: number; series: number; waitMilliseconds: number };
@@ -29,12 +31,14 @@ export interface ModuleConfig {
  */
 export function moduleConfig(model: Model, mode: ModuleMode): ModuleConfig {
   const { protocol, service, routes = [], limits, log } = model;
+  const metadata = mode === "lift" || mode === "lower" ? headerKeys(model) : undefined;
   return {
     protocol,
     mode,
     direction: mode === "lift" ? "outbound" : mode === "lower" ? "inbound" : model.direction,
     service: service.name,
     ...(mode === "lift" && service.authority !== undefined && { authority: service.authority }),
+    ...(metadata && { metadata }),
     ...(mode === "route" && {
       routes: routes.map(({ name, match, subset }) => ({
         ...(name !== undefined && { name }),
@@ -51,6 +55,36 @@ export function moduleConfig(model: Model, mode: ModuleMode): ModuleConfig {
     },
     log: { requests: log.requests, frames: false },
   };
+}
+
+/** What joins Envoy's tracing. */
+const TRACE_KEYS = [
+  ...["b3", "traceparent", "tracestate", "x-request-id"],
+  ...["flags", "parentspanid", "sampled", "spanid", "traceid"].map((part) => `x-b3-${part}`),
+];
+
+/**
+ * The metadata keys that something between the two ends of a bridge looks at or changes. Each header costs time in four
+ * places, and where both ends are in one Envoy nothing else can see them. Undefined where anything might be looked at.
+ */
+function headerKeys(model: Model): string[] | undefined {
+  const { leg = "both", routes = [], authorization = [], rateLimitService, trafficPolicy, tracing } = model;
+  if (leg !== "both" || /%(REQ|RESP|TRAILER)/.test(JSON.stringify(model))) return undefined;
+  const keys = [
+    ...routes.flatMap(({ match = {}, headers = {} }) => [
+      ...Object.keys(match),
+      ...[headers.request, headers.response].flatMap((changes) => [
+        ...Object.keys(changes?.set ?? {}),
+        ...(changes?.remove ?? []),
+      ]),
+    ]),
+    ...authorization.flatMap(({ match = {} }) => Object.keys(match)),
+    ...(rateLimitService?.descriptors.flat() ?? []),
+    ...(trafficPolicy?.loadBalancer?.consistentHash ? [trafficPolicy.loadBalancer.consistentHash.key] : []),
+    ...(tracing ? TRACE_KEYS : []),
+  ];
+  const names = keys.filter((key) => key !== "service" && key !== "method").map((key) => key.toLowerCase());
+  return [...new Set(names)].sort();
 }
 
 export interface Cluster {
