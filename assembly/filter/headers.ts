@@ -226,7 +226,8 @@ function add(headers: Headers, i: u32, changes: Changes): void {
     key += PREFIX.size;
     size -= PREFIX.size;
     if (!size || !isReserved(key, size)) return;
-  } else if (load<u8>(key) == 0x3a || isReserved(key, size) || name.is(X_REQUEST_ID.ptr, X_REQUEST_ID.size)) {
+  } else if (HeaderRule.name(name).ptr != key || name.is(X_REQUEST_ID.ptr, X_REQUEST_ID.size)) {
+    // A pseudo-header, HTTP's or Envoy's own, or a name that no client of HTTP/2 may write.
     return;
   }
   if (HeaderRule.fits(actual)) changes.set(key, size, actual.ptr, actual.size);

@@ -84,7 +84,7 @@ it("makes headers of the metadata that something looks at, and of all where othe
   expect(metadata("trafficPolicy: { loadBalancer: { consistentHash: { key: user } } }")).toEqual(["user"]);
   expect(metadata("rateLimitService: { address: 'a:1', descriptors: [[method, user]] }")).toEqual(["user"]);
   expect(metadata("tracing: { openTelemetry: 'a:1' }")).toContain("traceparent");
-  expect(metadata("accessLog: { format: '%REQ(USER)%' }")).toBeUndefined();
+  expect(metadata("accessLog: { path: /dev/stdout, format: '%REQ(USER)%' }")).toBeUndefined();
   expect(metadata("leg: client")).toBeUndefined();
 });
 
