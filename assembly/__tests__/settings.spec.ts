@@ -1,6 +1,6 @@
 import { Frame } from "../codec/frame";
-import { codecNames } from "../codec/registry";
-import { Settings, SettingsReader } from "../filter/settings";
+import { codecIndex, codecNames } from "../codec/registry";
+import { Mode, Settings, SettingsReader } from "../filter/settings";
 import { Slice } from "../wire/slice";
 import { Guarded } from "./util";
 
@@ -37,11 +37,11 @@ describe("settings", () => {
   it("need nothing but a protocol", () => {
     const settings = read('{"protocol":"awesomerpc"}');
     expect(settings.codec.name).toBe("awesomerpc");
-    expect(settings.protocol).toBe(1);
+    expect(settings.protocol).toBe(codecIndex("awesomerpc"));
     expect(settings.inbound).toBe(false);
     expect(settings.labels).toBe(2);
     expect(String.UTF8.decode(settings.service)).toBe("unknown");
-    expect(settings.routes).toBe(false);
+    expect(settings.mode).toBe(Mode.Observe);
     expect(settings.rules.length).toBe(0);
     expect(settings.routesByMetadata).toBe(false);
     expect(settings.frameLimit).toBe(67108864);
@@ -65,7 +65,7 @@ describe("settings", () => {
     expect(settings.inbound).toBe(true);
     expect(settings.labels).toBe(1);
     expect(String.UTF8.decode(settings.service)).toBe("gréeter");
-    expect(settings.routes).toBe(true);
+    expect(settings.mode).toBe(Mode.Route);
     expect(settings.rules.length).toBe(2);
     expect(String.UTF8.decode(settings.rules[0].name)).toBe("logins");
     expect(String.UTF8.decode(settings.rules[0].cluster)).toBe("greeter|v2");
@@ -119,7 +119,7 @@ describe("settings", () => {
 
   it("have no names but the known ones", () => {
     expect(wrongWith('"Mode":"route"')).toBe(
-      "$.Mode: expected one of protocol, mode, direction, service, routes, limits, log as a name",
+      "$.Mode: expected one of protocol, mode, direction, service, authority, metadata, routes, limits, log as a name",
     );
     expect(wrongWith('"limits":{"frames":1}')).toBe(
       "$.limits.frames: expected one of frameBytes, headBytes, inFlight, series, waitMilliseconds as a name",
@@ -131,7 +131,7 @@ describe("settings", () => {
   });
 
   it("say what is wrong with mode, direction and service", () => {
-    expect(wrongWith('"mode":"bridge"')).toBe('$.mode: expected observe or route, found "bridge"');
+    expect(wrongWith('"mode":"bridge"')).toBe('$.mode: expected observe, route, lift or lower, found "bridge"');
     expect(wrongWith('"mode":true')).toBe("$.mode: expected a string, found a boolean");
     expect(wrongWith('"direction":"in"')).toBe('$.direction: expected outbound or inbound, found "in"');
     expect(wrongWith('"direction":null')).toBe("$.direction: expected a string, found null");
@@ -168,6 +168,24 @@ describe("settings", () => {
     expect(wrongWith('"log":{"requests":-1}')).toBe("$.log.requests: expected 0 to 2147483647, found -1");
     expect(wrongWith('"log":{"frames":1}')).toBe("$.log.frames: expected a boolean, found a number");
     expect(wrongWith('"log":true')).toBe("$.log: expected an object, found a boolean");
+  });
+
+  it("say what a bridge makes of requests, and only in a bridge", () => {
+    const lift = read('{"protocol":"dubbo","mode":"lift","authority":"a.example","metadata":["user"]}');
+    expect(lift.mode).toBe(Mode.Lift);
+    expect(String.UTF8.decode(lift.authority!)).toBe("a.example");
+    expect(String.UTF8.decode(lift.metadata![0])).toBe("user");
+    expect(String.UTF8.decode(lift.contentType)).toBe("application/vnd.meltemi.dubbo");
+    const lower = read('{"protocol":"dubbo","mode":"lower"}');
+    expect(lower.mode).toBe(Mode.Lower);
+    expect(lower.metadata).toBeNull();
+    expect(wrongWith('"mode":"lower","authority":"a"')).toBe(
+      '$.authority: expected nothing, because mode is not "lift"',
+    );
+    expect(wrongWith('"metadata":[]')).toBe('$.metadata: expected nothing, because mode is "observe"');
+    expect(wrongWith('"mode":"lift","metadata":{}')).toBe("$.metadata: expected an array of strings, found an object");
+    expect(wrongWith('"mode":"lift","metadata":[1]')).toBe("$.metadata[0]: expected a string, found a number");
+    expect(wrongWith('"mode":"lift","routes":[]')).toBe('$.routes: expected nothing, because mode is "lift"');
   });
 
   it("have routes in mode route, and only there", () => {
@@ -224,7 +242,7 @@ describe("settings", () => {
   });
 
   it("name the first mistake of several", () => {
-    expect(wrong('{"protocol":"dubbo","mode":"x","direction":7}')).toBe('$.mode: expected observe or route, found "x"');
+    expect(wrong('{"protocol":"dubbo","mode":"x","direction":7}')).toBe('$.mode: expected observe, route, lift or lower, found "x"');
   });
 
   it("are refused without a trap wherever the text ends", () => {
