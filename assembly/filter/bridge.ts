@@ -31,7 +31,7 @@ const CONNECTION_LOW: i64 = 1 << 30;
 const WAITING_MAX: u32 = 1 << 20;
 /** Bytes that wait for the HTTP peer, from which on a client is not read; and from which on it is cut off. */
 const HELD_HIGH: u32 = 1 << 20;
-const HELD_MAX: u32 = 16 << 20;
+const HELD_MAX: u32 = 32 << 20;
 
 const CLIENT_GONE = Slice.of("client_gone");
 const UPSTREAM_GONE = Slice.of("upstream_gone");
@@ -396,6 +396,8 @@ export abstract class Bridge extends Http2Reader {
     const reason = String.UTF8.encode(this.closing);
     Labels.count(this.settings.labels, "meltemi_closed_connections_total", "reason", reason);
     this.connection.phase = Phase.Closed;
+    this.session.due.leave();
+    this.session.owned.leave();
     this.rpcOut.clear();
     Buffer.replace(this.down ? BufferType.DownstreamData : BufferType.UpstreamData, size, this.rpcOut);
     // From here on the connection may be gone.
@@ -546,17 +548,19 @@ export abstract class Bridge extends Http2Reader {
     while (session.slots.first && session.open < session.peerStreams) {
       const exchange = Exchange.ofWait(session.slots.first);
       exchange.wait.leave();
-      session.open++;
+      this.opened(exchange);
       this.httpOut.bytes(exchange.toHttp.ptr, exchange.headBytes);
       this.unhold(exchange, exchange.headBytes);
       this.pumpBytes(exchange);
     }
-    let at = session.windows.first;
-    while (at && session.window > 0) {
+    // Once round: those whose own windows are closed go to the end again.
+    const last = session.windows.last;
+    while (session.windows.first && session.window > 0) {
+      const at = session.windows.first;
       const exchange = Exchange.ofWait(at);
-      at = exchange.wait.next;
       exchange.wait.leave();
       this.pumpBytes(exchange);
+      if (at == last) break;
     }
   }
 
@@ -610,12 +614,22 @@ export abstract class Bridge extends Http2Reader {
     return exchange;
   }
 
+  /** The exchange has a stream of the peer from now on. */
+  protected opened(exchange: Exchange): void {
+    exchange.open = true;
+    this.session.open++;
+  }
+
   protected onHeaders(stream: u32, p: usize, n: u32, end: bool): void {
     this.keepFields();
     if (!Hpack.decode(this.session.table, p, n, this.headers) && !Hpack.tooLarge) {
       return this.fail(Breach.Headers);
     }
     this.onFields(stream, this.find(stream), end);
+  }
+
+  protected onHeadersGone(): void {
+    this.keepFields();
   }
 
   /** Keeps the header fields of the exchange whose frame has not come, because `headers` is needed for others. */
@@ -788,8 +802,11 @@ export abstract class Bridge extends Http2Reader {
 
   /** The exchange is done; its record goes once its frames are written. */
   protected finish(exchange: Exchange): void {
+    if (!exchange.toRpc.size) return this.forget(exchange);
     exchange.done = true;
-    if (!exchange.toRpc.size) this.forget(exchange);
+    if (this.session.passing == changetype<usize>(exchange)) this.session.passing = 0;
+    exchange.wait.leave();
+    this.unhold(exchange, exchange.toHttp.size);
   }
 
   protected forget(exchange: Exchange): void {
@@ -801,7 +818,7 @@ export abstract class Bridge extends Http2Reader {
       session.owned.leave();
     }
     if (this.fresh == at) this.fresh = 0;
-    if (exchange.wait.list != changetype<usize>(session.slots)) session.open--;
+    if (exchange.open) session.open--;
     session.heldForHttp -= exchange.toHttp.size;
     exchange.release();
     this.exchanges.remove(at);

@@ -1,5 +1,5 @@
 import { Reason } from "../codec/codec";
-import { Frame, Kind, Side } from "../codec/frame";
+import { Frame, Kind, Side, Status } from "../codec/frame";
 import { Property } from "../host/property";
 import { Hpack } from "../http/hpack";
 import { Breach, ErrorCode, Http2, Setting, WINDOW_MAX } from "../http/http2";
@@ -34,6 +34,7 @@ const PCHAR_LOW: u64 = 0x2fff7fd200000000;
 const PCHAR_HIGH: u64 = 0x47fffffe87ffffff;
 
 const UNKNOWN = Slice.of("unknown");
+const CLIENT_GONE = Slice.of("client_gone");
 const GRPC_TIMEOUT = Slice.of("grpc-timeout");
 const STATUS_FIELD = Slice.of(":status");
 const CONTENT_TYPE_FIELD = Slice.of("content-type");
@@ -168,7 +169,7 @@ export class Lift extends Bridge {
       if (!this.hold(exchange, this.head.ptr, this.head.size)) return;
       session.slots.append(exchange.wait);
     } else {
-      session.open++;
+      this.opened(exchange);
       Http2.headers(this.httpOut, exchange.key as u32, this.block, false);
     }
     session.passing = changetype<usize>(exchange);
@@ -177,6 +178,7 @@ export class Lift extends Bridge {
 
   /** Bytes of a frame; `last` where it is whole now. */
   private pass(exchange: Exchange, p: usize, n: u32, last: bool): void {
+    // A stream goes on until the server closes it: a client that has nothing more to say may still have to confirm.
     const ends = last && exchange.kind != Kind.StreamOpen;
     this.send(exchange, p, n, ends);
     if (last) this.session.passing = 0;
@@ -252,21 +254,27 @@ export class Lift extends Bridge {
     // The server, or Envoy, has ended the stream, and the client does not know it yet.
     if (!found) return;
     const exchange = changetype<Exchange>(changetype<ClientStream>(found).exchange);
-    // From here on the next whole frame ends what the client sends.
-    if (frame.kind == Kind.StreamClose) exchange.kind = Kind.StreamClose as u8;
+    if (frame.kind == Kind.StreamClose && frame.status != Status.Ok) {
+      // The client has given the stream up: nobody waits for a reply any more.
+      this.settle(exchange, CLIENT_GONE);
+      this.unremember(exchange);
+      exchange.kind = Kind.OneWay as u8;
+    }
     this.session.passing = changetype<usize>(exchange);
     this.pass(exchange, p, n, frame.length == n);
   }
 
-  protected forget(exchange: Exchange): void {
-    if (exchange.kind == Kind.StreamOpen || exchange.kind == Kind.StreamClose) {
-      const session = changetype<usize>(this.session);
-      let at = this.clientStreams.find(session, exchange.id);
-      while (at && changetype<ClientStream>(at).exchange != changetype<usize>(exchange)) {
-        at = this.clientStreams.nextSame(at);
-      }
-      if (at) this.clientStreams.remove(at);
+  private unremember(exchange: Exchange): void {
+    if (exchange.kind != Kind.StreamOpen) return;
+    let at = this.clientStreams.find(changetype<usize>(this.session), exchange.id);
+    while (at && changetype<ClientStream>(at).exchange != changetype<usize>(exchange)) {
+      at = this.clientStreams.nextSame(at);
     }
+    if (at) this.clientStreams.remove(at);
+  }
+
+  protected forget(exchange: Exchange): void {
+    this.unremember(exchange);
     super.forget(exchange);
   }
 
@@ -324,7 +332,7 @@ export class Lift extends Bridge {
 
   httpFrame(exchange: Exchange, frame: Frame, p: usize, n: u32): void {
     const kind = frame.kind;
-    const streams = exchange.kind == Kind.StreamOpen || exchange.kind == Kind.StreamClose;
+    const streams = exchange.kind == Kind.StreamOpen;
     const fits = kind == Kind.Response || (streams && kind >= Kind.StreamOpen);
     // One reply to one request, and to that one.
     if (!fits || frame.id != exchange.id || this.broken || (exchange.begun && !streams)) {
@@ -423,7 +431,7 @@ export class Lift extends Bridge {
     const frame = this.request;
     frame.reset();
     frame.side = Side.Client;
-    frame.kind = exchange.kind == Kind.StreamClose ? Kind.StreamOpen : (exchange.kind as Kind);
+    frame.kind = exchange.kind as Kind;
     frame.id = exchange.id;
     frame.token = exchange.token;
     frame.method.set(exchange.method.ptr, exchange.method.size);

@@ -1,5 +1,5 @@
 import { Bad, badText } from "../codec/codec";
-import { Frame, Kind, Side } from "../codec/frame";
+import { Frame, Kind, Side, Status } from "../codec/frame";
 import { Headers } from "../http/headers";
 import { Hpack } from "../http/hpack";
 import { Http1, Http1Reader } from "../http/http1";
@@ -131,7 +131,7 @@ export class Lower extends Bridge {
       return;
     }
     const exchange = this.add(stream);
-    session.open++;
+    this.opened(exchange);
     exchange.sawEnd = end;
     if (Hpack.tooLarge) return this.reject(exchange, 431);
     this.fresh = changetype<usize>(exchange);
@@ -159,6 +159,11 @@ export class Lower extends Bridge {
     const codec = this.settings.codec;
     const id = this.session.http == Http.One ? frame.id : exchange.key;
     let changed = false;
+    if (kind == Kind.StreamClose && frame.status != Status.Ok) {
+      // Given up: the server has nothing to answer.
+      this.settle(exchange, CLIENT_GONE);
+      exchange.kind = Kind.OneWay as u8;
+    }
     if (first) {
       exchange.begun = true;
       exchange.id = frame.id;
@@ -245,7 +250,7 @@ export class Lower extends Bridge {
       return false;
     }
     const exchange = this.add(++session.stream);
-    session.open++;
+    this.opened(exchange);
     this.headers.clear();
     for (let i: u32 = 0; i < headers.count; i++) {
       const name = headers.name(i);

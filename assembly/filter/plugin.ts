@@ -28,6 +28,7 @@ const lift = new Lift();
 const lower = new Lower();
 /** By root context. */
 const roots = new Map<u32, Settings>();
+const nothing = new Sink(0);
 let reportedMemory: i64 = 0;
 /** Ticks of that period that came since Envoy was told the last time. */
 let hurried: u32 = 0;
@@ -107,6 +108,9 @@ export class Plugin {
     if (connection.phase == Phase.Bridging) {
       if (end) connection.end(Side.Server);
       Plugin.bridge(connection).upstream(connection, size);
+    } else if (connection.phase == Phase.Closed) {
+      // What a bridge would have turned into frames must not reach the client as it is.
+      Buffer.replace(BufferType.UpstreamData, size, nothing);
     } else {
       observe.data(connection, Side.Server, size);
       if (end) connection.end(Side.Server);

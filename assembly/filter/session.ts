@@ -66,6 +66,8 @@ export class Exchange extends Request {
   sentEnd: bool;
   /** The peer's END_STREAM was seen. */
   sawEnd: bool;
+  /** Counts among the streams of the session. */
+  open: bool;
   /** A first frame came out of the stream's DATA. */
   begun: bool;
   /** The server's last frame has begun (lower). */
