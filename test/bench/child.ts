@@ -1,12 +1,13 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
+import type { EchoPorts } from "./echo.js";
 import type { LoadOrder, LoadResult } from "./load.js";
 
-/** The server behind the proxies, in a process of its own. */
-export async function startEcho(): Promise<{ port: number; stop(): void }> {
+/** The servers behind the proxies, in a process of their own. */
+export async function startEcho(): Promise<{ ports: EchoPorts; stop(): void }> {
   const child = fork(new URL("./echo.js", import.meta.url));
-  const port = (await answer(child)) as number;
-  return { port, stop: () => child.disconnect() };
+  const ports = (await answer(child)) as EchoPorts;
+  return { ports, stop: () => leave(child) };
 }
 
 /** The clients in front of the proxies, in a process of their own. */
@@ -26,7 +27,7 @@ export class Load {
   }
 
   stop(): void {
-    this.child.disconnect();
+    leave(this.child);
   }
 
   private async ask(order: LoadOrder): Promise<LoadResult | undefined> {
@@ -35,6 +36,11 @@ export class Load {
     if (error !== undefined) throw new Error(error);
     return result;
   }
+}
+
+/** It ends by itself, if it has not yet. */
+function leave(child: ChildProcess): void {
+  if (child.connected) child.disconnect();
 }
 
 async function answer(child: ChildProcess): Promise<unknown> {

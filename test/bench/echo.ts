@@ -1,32 +1,33 @@
-// A child process: the server behind the proxies. Answers each request with a string of the same length, and all the
-// requests of one read with one write. Sends its port when it listens, and ends with its parent.
+// A child process: the servers behind the proxies. Answer each request with a string of the same length, and all the
+// requests of one read with one write. Sends their ports when they listen, and ends with its parent.
+import { once } from "node:events";
 import { type AddressInfo, createServer } from "node:net";
-import { batch, FrameReader, payloads, replyFrame, requestFrame } from "./frames.js";
+import { DubboEnd, type End } from "./frames.js";
+import { Http2End } from "./http2.js";
 
-const replies = new Map(payloads.map((payload) => [requestFrame(payload).length, replyFrame(payload)]));
+export interface EchoPorts {
+  readonly dubbo: number;
+  readonly http2: number;
+}
 
-const server = createServer({ noDelay: true }, (socket) => {
-  let ids: number[] = [];
-  let reply: Buffer = Buffer.alloc(0);
-  const flush = () => {
-    if (ids.length > 0) socket.write(batch(reply, ids));
-    ids = [];
-  };
-  const reader = new FrameReader((_, id, length) => {
-    const next = replies.get(length);
-    if (!next) throw new Error(`a request of ${length} bytes is none of this benchmark`);
-    if (next !== reply) flush();
-    reply = next;
-    ids.push(id);
+async function serve(Peer: typeof DubboEnd | typeof Http2End): Promise<number> {
+  const server = createServer({ noDelay: true }, (socket) => {
+    const end: End = new Peer("server", socket, (id, payload) => {
+      if (payload !== undefined) end.queue(payload, id);
+    });
+    end.flush();
+    socket.on("data", (chunk) => {
+      end.push(chunk);
+      end.flush();
+    });
+    // A client that is done resets its connections.
+    socket.on("error", () => socket.destroy());
   });
-  socket.on("data", (chunk) => {
-    reader.push(chunk);
-    flush();
-  });
-  // A client that is done resets its connections.
-  socket.on("error", () => socket.destroy());
-});
-server.listen({ port: 0, host: "127.0.0.1", backlog: 4096 }, () => {
-  process.send?.((server.address() as AddressInfo).port);
-});
+  server.listen({ port: 0, host: "127.0.0.1", backlog: 4096 });
+  await once(server, "listening");
+  return (server.address() as AddressInfo).port;
+}
+
+const ports: EchoPorts = { dubbo: await serve(DubboEnd), http2: await serve(Http2End) };
+process.send?.(ports);
 process.on("disconnect", () => process.exit());

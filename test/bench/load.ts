@@ -2,12 +2,21 @@
 import { connect, type Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { cpuMicroseconds } from "./cpu.js";
-import { batch, FrameReader, type Payload, replyFrame, requestFrame } from "./frames.js";
+import { DubboEnd, type End, type Payload } from "./frames.js";
+import { Http2End } from "./http2.js";
 
 /** What the parent may ask for, in this order. Each is answered with `{ result }` or `{ error }`. */
 export type LoadOrder =
   /** Opens connections; each has one request answered. */
-  | { readonly do: "open"; readonly port: number; readonly connections: number; readonly payload: Payload }
+  | {
+      readonly do: "open";
+      readonly port: number;
+      readonly connections: number;
+      readonly payload: Payload;
+      readonly protocol: "dubbo" | "http2";
+      /** Every request is denied; else every one gets its reply. */
+      readonly denied: boolean;
+    }
   | {
       readonly do: "measure";
       /** The process whose CPU time is taken. */
@@ -28,43 +37,40 @@ export interface LoadResult {
   readonly cpuMicroseconds: number;
 }
 
-const replyOk = 0x0214; // flags: a reply in Hessian2; status: 20
+type Opening = LoadOrder & { do: "open" };
 
 class Client {
   answered = 0;
   /** Requests to write when all are answered. */
   private batchSize = 0;
+  /** Ids of HTTP/2 streams, which a client has to choose odd; those of Dubbo are free. */
   private nextId = 1;
   private readonly waiting = new Set<number>();
-  private readonly request: Buffer;
-  private readonly single: Buffer;
+  private readonly end: End;
   /** Called once nothing is in flight. */
   private idle: (() => void) | undefined;
 
   constructor(
     readonly socket: Socket,
-    payload: Payload,
+    private readonly order: Opening,
     fail: (error: Error) => void,
   ) {
-    this.request = requestFrame(payload);
-    this.single = Buffer.from(this.request);
-    const replyLength = replyFrame(payload).length;
-    const reader = new FrameReader((flags, id, length) => {
-      if (flags !== replyOk || length !== replyLength || !this.waiting.delete(id)) {
-        throw new Error(`a wrong reply: flags ${flags.toString(16)}, id ${id}, ${length} bytes`);
-      }
+    const expected = order.denied ? undefined : order.payload;
+    this.end = new (order.protocol === "dubbo" ? DubboEnd : Http2End)("client", socket, (id, payload) => {
+      if (payload !== expected || !this.waiting.delete(id))
+        throw new Error(`a wrong reply: id ${id}, ${payload} bytes`);
       this.answered++;
     });
     socket.on("data", (chunk) => {
       try {
-        reader.push(chunk);
+        this.end.push(chunk);
       } catch (error) {
         fail(error as Error);
       }
-      if (this.waiting.size > 0) return;
       // Batches of one size, so that the cost does not hang on how a stream happens to be cut.
-      if (this.batchSize > 0) this.send(this.batchSize);
-      else this.idle?.();
+      if (this.waiting.size === 0 && this.batchSize > 0) this.send(this.batchSize);
+      else this.end.flush();
+      if (this.waiting.size === 0) this.idle?.();
     });
     socket.on("close", () => fail(new Error("the proxy closed a connection")));
   }
@@ -76,10 +82,12 @@ class Client {
   }
 
   private send(n: number): void {
-    const ids = Array.from({ length: n }, () => this.nextId++);
-    for (const id of ids) this.waiting.add(id);
-    // Nothing else is in flight, so that a lone request's buffer has been written out and can be used again.
-    this.socket.write(batch(this.request, ids, n === 1 ? this.single : undefined));
+    for (let i = 0; i < n; i++) {
+      this.waiting.add(this.nextId);
+      this.end.queue(this.order.payload, this.nextId);
+      this.nextId += 2;
+    }
+    this.end.flush();
   }
 
   /** Sends no more and waits for what is in flight. */
@@ -96,12 +104,12 @@ class Client {
     this.socket.resetAndDestroy();
   }
 
-  static open(port: number, payload: Payload, fail: (error: Error) => void): Promise<Client> {
+  static open(order: Opening, fail: (error: Error) => void): Promise<Client> {
     return new Promise((resolve) => {
-      const socket = connect({ port, host: "127.0.0.1", noDelay: true });
+      const socket = connect({ port: order.port, host: "127.0.0.1", noDelay: true });
       socket.on("error", fail);
       socket.once("connect", () => {
-        const client = new Client(socket, payload, fail);
+        const client = new Client(socket, order, fail);
         client.send(1);
         resolve(client.settled().then(() => client));
       });
@@ -144,19 +152,22 @@ async function carryOut(order: LoadOrder, now: Session): Promise<LoadResult | un
     case "open":
       while (clients.length < order.connections) {
         const n = Math.min(opening, order.connections - clients.length);
-        const opened = Array.from({ length: n }, () => Client.open(order.port, order.payload, fail));
+        const opened = Array.from({ length: n }, () => Client.open(order, fail));
         clients.push(...(await Promise.all(opened)));
       }
       return;
     case "measure": {
       const active = clients.slice(0, order.active);
-      for (const client of active) client.start(order.inFlight);
-      await sleep(order.warmMs);
-      // All three are read in one go, so that no request falls between them.
+      const run = async (milliseconds: number) => {
+        for (const client of active) client.start(order.inFlight);
+        await sleep(milliseconds);
+        await Promise.all(active.map((client) => client.settled()));
+      };
+      await run(order.warmMs);
+      // At both ends nothing is in flight, so that all of each request's cost is counted, however long it takes.
       const before = { cpu: cpuMicroseconds(order.pid), requests: now.answered(), at: performance.now() };
-      await sleep(order.measureMs);
+      await run(order.measureMs);
       const after = { cpu: cpuMicroseconds(order.pid), requests: now.answered(), at: performance.now() };
-      await Promise.all(active.map((client) => client.settled()));
       return {
         requests: after.requests - before.requests,
         seconds: (after.at - before.at) / 1000,

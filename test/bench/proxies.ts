@@ -2,19 +2,35 @@ import { type Bootstrap, bootstrap } from "../../tools/envoy/bootstrap.js";
 import type { Envoy } from "../../tools/envoy/find.js";
 import { EnvoyProcess } from "../../tools/envoy/process.js";
 import { parse } from "../../tools/model/load.js";
+import { describeModule } from "../../tools/model/module.js";
 import { defaultModule } from "../../tools/paths.js";
+import type { EchoPorts } from "./echo.js";
 import { service } from "./frames.js";
 
 /** What is compared: Envoy's own ways for the same traffic, and ours. */
-export const variants = ["tcp_proxy", "dubbo_proxy", "generic_proxy", "observe", "route"] as const;
+export const variants = [
+  "tcp_proxy",
+  "dubbo_proxy",
+  "generic_proxy",
+  "observe",
+  "route",
+  "bridge",
+  "bridge, client leg",
+  "HTTP/2",
+] as const;
 export type Variant = (typeof variants)[number];
 
-/** Starts an Envoy with one worker thread, whose requests go to the echo server at `port`. */
-export function startProxy(envoy: Envoy, variant: Variant, port: number): Promise<EnvoyProcess> {
-  return EnvoyProcess.start({ envoy, bootstrap: bootstrapOf(variant, port), concurrency: 1, files: [defaultModule] });
+/** What clients speak with it, and what they get back. */
+export function trafficOf(variant: Variant): { protocol: "dubbo" | "http2"; denied: boolean } {
+  return { protocol: variant === "HTTP/2" ? "http2" : "dubbo", denied: variant === "bridge, client leg" };
 }
 
-const observe = (port: number) => `
+/** Starts an Envoy with one worker thread, whose requests go to the echo servers. */
+export function startProxy(envoy: Envoy, variant: Variant, ports: EchoPorts): Promise<EnvoyProcess> {
+  return EnvoyProcess.start({ envoy, bootstrap: bootstrapOf(variant, ports), concurrency: 1, files: [defaultModule] });
+}
+
+const endpoints = (port: number) => `
 protocol: dubbo
 service: { name: echo, bind: 127.0.0.1:0, endpoints: [127.0.0.1:${port}] }
 admin: 127.0.0.1:0
@@ -36,14 +52,45 @@ routes:
 admin: 127.0.0.1:0
 `;
 
-/** All variants share one shape, that of \`meltemi run\`: only the filters differ. */
-function bootstrapOf(variant: Variant, port: number): Bootstrap {
-  const model = parse(variant === "route" ? route(port) : observe(port), ["dubbo"]);
-  const ours = bootstrap(model, { module: defaultModule });
-  if (variant === "observe" || variant === "route") return ours;
-  const { listeners, ...resources } = ours.static_resources as { listeners: [Record<string, unknown>] };
-  const filter_chains = [{ filters: [envoyFilters[variant]] }];
-  return { ...ours, static_resources: { ...resources, listeners: [{ ...listeners[0], filter_chains }] } };
+/** All variants share the shapes that `meltemi run` gives them: only the filters differ. */
+function bootstrapOf(variant: Variant, { dubbo, http2 }: EchoPorts): Bootstrap {
+  switch (variant) {
+    case "observe":
+      return ours(endpoints(dubbo));
+    case "route":
+      return ours(route(dubbo));
+    case "bridge":
+      return ours(`${endpoints(dubbo)}mode: bridge`);
+    case "bridge, client leg":
+      // No server has a part in it: the router denies everything by itself.
+      return withFilters(ours(`${endpoints(dubbo)}mode: bridge\nleg: client`), ([lift, manager]) => {
+        const [host] = manager.typed_config.route_config.virtual_hosts;
+        host.routes = [{ match: { prefix: "/" }, direct_response: { status: 403 } }];
+        return [lift, manager];
+      });
+    case "HTTP/2":
+      // The same connection manager and cluster without our filters, and straight to a server that speaks HTTP/2.
+      return withFilters(ours(`${endpoints(http2)}mode: bridge\nleg: client`), ([, manager]) => [manager]);
+    default:
+      return withFilters(ours(endpoints(dubbo)), () => [envoyFilters[variant]]);
+  }
+}
+
+function ours(yaml: string): Bootstrap {
+  return bootstrap(parse(yaml, describeModule(defaultModule).protocols), { module: defaultModule });
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: Envoy's configuration, of which only a few keys are looked at
+type Filter = { name: string; typed_config: any };
+
+/** With other filters on the service's listener, made of the two that are there. */
+function withFilters(made: Bootstrap, change: (filters: [ours: Filter, envoys: Filter]) => Filter[]): Bootstrap {
+  const copy = structuredClone(made);
+  const { listeners } = copy.static_resources as { listeners: { filter_chains: { filters: Filter[] }[] }[] };
+  const chain = listeners[0]?.filter_chains[0];
+  if (!chain) throw new Error("the bootstrap has no listener");
+  chain.filters = change(chain.filters as [Filter, Filter]);
+  return copy;
 }
 
 const network = "type.googleapis.com/envoy.extensions.filters.network";

@@ -17,3 +17,5 @@ export function format(table: Table, markdown: boolean): string {
 export function figure(value: number): string {
   return value < 10 ? value.toFixed(2) : value < 100 ? value.toFixed(1) : Math.round(value).toLocaleString("en-US");
 }
+
+export const times = (value: number) => (Number.isNaN(value) ? "-" : `${figure(value)}x`);
