@@ -1,11 +1,13 @@
 import { Sink } from "../wire/sink";
 import { AwesomeRpc } from "./awesomerpc";
+import { Brpc } from "./brpc";
 import { Codec } from "./codec";
 import { Dubbo } from "./dubbo";
 import { Thrift } from "./thrift";
+import { Trpc } from "./trpc";
 
 /** Every protocol that the module speaks, one line each; those with a magic first, so that guessing tries them first. */
-export const codecs: Codec[] = [new Dubbo(), new Thrift(), new AwesomeRpc()];
+export const codecs: Codec[] = [new Dubbo(), new Trpc(), new Brpc(), new Thrift(), new AwesomeRpc()];
 
 /** Position in `codecs`, -1 where there is no such protocol. */
 export function codecIndex(name: string): i32 {

@@ -28,6 +28,29 @@ export class Utf8 {
     return point;
   }
 
+  /** Whether all bytes are UTF-8. */
+  static valid(p: usize, size: u32): bool {
+    const end = p + size;
+    while (p < end) {
+      // Eight characters of ASCII at a time.
+      if (end - p >= 8 && !(load<u64>(p) & 0x8080808080808080)) {
+        p += 8;
+        continue;
+      }
+      const length = Utf8.length(p, end);
+      if (!length) return false;
+      p += length;
+    }
+    return true;
+  }
+
+  /** How many of `size` bytes of UTF-8 are at the most `most` and end with a whole code point. */
+  static clip(p: usize, size: u32, most: u32): u32 {
+    if (size <= most) return size;
+    while (most && Utf8.follows(p + most)) most--;
+    return most;
+  }
+
   @inline
   private static follows(p: usize): bool {
     return (load<u8>(p) & 0xc0) == 0x80;
