@@ -69,7 +69,10 @@ describe("Scanner", () => {
         const tape = new Tape(counting, Side.Client);
         counting.looks = 0;
         chunksOf(input, sizes[i], tape);
-        expect(tape.ends).toBe(1);
+        // What could end with every byte, and comes byte by byte, is given up before it is read millions of times.
+        const endless = !tells && sizes[i] == 1;
+        expect(tape.text.startsWith("bad head_too_large")).toBe(endless, `${sizes[i]} bytes at a time`);
+        expect(tape.ends).toBe(endless ? 0 : 1);
         // Bytes that are there may be read; waiting for more than is asked for takes knowing that they will come.
         if (tells || sizes[i] == 60_000) expect(counting.looks).toBeLessThan(24, `${sizes[i]} bytes at a time`);
         tape.free();

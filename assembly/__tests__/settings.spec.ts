@@ -39,7 +39,7 @@ describe("settings", () => {
     expect(settings.codec.name).toBe("awesomerpc");
     expect(settings.protocol).toBe(codecIndex("awesomerpc"));
     expect(settings.inbound).toBe(false);
-    expect(settings.labels).toBe(2);
+    expect(settings.labels).toBe((codecIndex("awesomerpc") << 1) as u32);
     expect(String.UTF8.decode(settings.service)).toBe("unknown");
     expect(settings.mode).toBe(Mode.Observe);
     expect(settings.rules.length).toBe(0);
@@ -242,7 +242,9 @@ describe("settings", () => {
   });
 
   it("name the first mistake of several", () => {
-    expect(wrong('{"protocol":"dubbo","mode":"x","direction":7}')).toBe('$.mode: expected observe, route, lift or lower, found "x"');
+    expect(wrong('{"protocol":"dubbo","mode":"x","direction":7}')).toBe(
+      '$.mode: expected observe, route, lift or lower, found "x"',
+    );
   });
 
   it("are refused without a trap wherever the text ends", () => {

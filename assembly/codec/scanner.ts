@@ -8,6 +8,12 @@ import { Frame } from "./frame";
  */
 const WINDOW: u32 = 4096;
 
+/**
+ * A frame that does not say how long it is may end with every byte, so its head is read again with each piece that
+ * arrives. All in all so many times the most that a head may have: pieces of a packet's size stay far below it.
+ */
+export const REREAD_MAX: u64 = 256;
+
 /** Where one side of a connection stands between two reads. Part of a connection's record; all zero at the start. */
 @unmanaged
 export class Cut {
@@ -21,6 +27,8 @@ export class Cut {
   heldCapacity: u32;
   /** Bytes of the held head that are needed before it is worth looking again. */
   want: u32;
+  /** Bytes of it that were read in vain, all in all, where its frame does not say how long it is. */
+  reread: u64;
 
   release(): void {
     if (this.held) heap.free(this.held);
@@ -28,6 +36,7 @@ export class Cut {
     this.held = 0;
     this.heldSize = 0;
     this.heldCapacity = 0;
+    this.reread = 0;
   }
 }
 
@@ -143,16 +152,25 @@ export abstract class Scanner {
   private continueHead(cut: Cut, codec: Codec, at: u32, size: u32): Look {
     const frame = this.frame;
     this.frameOffset = cut.offset + at - cut.heldSize;
-    const look = this.hold(cut, at, min<u32>(cut.want - cut.heldSize, size - at));
-    const held = cut.heldSize;
+    // Twice as much where it is here: what asks for a little more each time is not read each time.
+    const most = max<u32>(cut.want, min<u32>(cut.heldSize << 1, this.headLimit));
+    const look = this.hold(cut, at, min<u32>(most - cut.heldSize, size - at));
+    let held = cut.heldSize;
     if (look || held < cut.want) return look;
     const again = this.look(codec, cut.held, held);
     if (again > 0) {
       cut.want = this.grow(again as u32, held);
-      return READY;
+      if (!frame.length) cut.reread += held;
+      return cut.reread > REREAD_MAX * this.headLimit ? -Bad.HeadTooLarge : READY;
     }
     if (again < 0) return again;
-    if (frame.length < (held as u64)) return -Bad.Length;
+    if (frame.length < (held as u64)) {
+      // What is behind the frame came with this chunk.
+      const behind = held - (frame.length as u32);
+      if (behind > this.at - at) return -Bad.Length;
+      this.at -= behind;
+      held -= behind;
+    }
     cut.rest = frame.length - held;
     this.onFrame(cut.held, held);
     cut.release();

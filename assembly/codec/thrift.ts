@@ -12,8 +12,9 @@ const LENGTH: u32 = 4;
 /** What a size may say, so that no whole frame passes 2 GiB. */
 const SIZE_MAX: u32 = (i32.MAX_VALUE as u32) - LENGTH;
 const MAGIC_AND_FLAGS: u32 = 0x0fff0000;
-/** Where a THeader's sequence id stands, and where its part of variable size begins. */
+/** Where a THeader's sequence id and its size stand, and where its part of variable size begins. */
 const SEQUENCE: u32 = 8;
+const WORDS: u32 = 12;
 const HEADER: u32 = 14;
 /** Other implementations take no THeader that is longer. */
 const HEADER_WORDS_MAX: u32 = 16383;
@@ -93,6 +94,8 @@ export class Thrift extends Codec {
   private message: u32 = 0;
   /** In a compact message, where what follows the sequence id begins. */
   private behindId: u32 = 0;
+  /** In a THeader whose metadata was just read, where the infos begin. */
+  private infosAt: u32 = 0;
   private key: Slice = Slice.make();
   private value: Slice = Slice.make();
 
@@ -126,6 +129,7 @@ export class Thrift extends Codec {
         layout = headerLayout(p, at);
         if (!layout) return -Bad.Encoding;
         frame.token = layout;
+        this.message = at;
         if (layout & OPAQUE) return opaque(p, frame);
         if (at + LEAST > whole) return -Bad.Length;
         if (at == n) return at + LEAST;
@@ -266,12 +270,12 @@ export class Thrift extends Codec {
     const end = messageAt(p);
     Struct.start(p, end, end, true);
     Struct.at = p + HEADER;
-    if (this.infos(frame, p + end)) frame.metadataDropped = true;
+    if (this.infos(p, frame, p + end)) frame.metadataDropped = true;
     return READY;
   }
 
   /** Adds the key-value headers of a THeader that ends at `end`; not 0 where there is something that cannot be read. */
-  private infos(frame: Frame, end: usize): i32 {
+  private infos(p: usize, frame: Frame, end: usize): i32 {
     const key = this.key;
     const value = this.value;
     let look = Struct.varint();
@@ -280,6 +284,7 @@ export class Thrift extends Codec {
       look = Struct.varint();
       if (!look && Struct.value == TRANSFORM_HMAC) look = Struct.step(1);
     }
+    this.infosAt = (Struct.at - p) as u32;
     while (!look && Struct.at < end) {
       look = Struct.varint();
       if (look || Struct.value == INFO_END) break;
@@ -296,35 +301,43 @@ export class Thrift extends Codec {
   }
 
   setId(p: usize, id: u64): bool {
+    const sequence = id as u32;
     let layout = layoutOf(p);
     let at: u32 = layout & UNFRAMED ? 0 : LENGTH;
     if (layout & THEADER) {
       at = messageAt(p);
       layout = headerLayout(p, at);
     }
-    if (layout & (COMPACT | OPAQUE)) return false;
-    if (layout & THEADER) store32(p + SEQUENCE, id as u32);
-    setSequence(p + at, layout, id as u32);
+    if (layout & OPAQUE) return load32(p + SEQUENCE) == sequence;
+    const place = sequenceAt(p + at, layout);
+    // What is the same stays so in all of the frame.
+    if ((layout & COMPACT ? varintAt(place) : load32(place)) == sequence) return true;
+    if (!(layout & COMPACT)) store32(place, sequence);
+    else if (!overwrite(place, sequence)) return false;
+    if (layout & THEADER) store32(p + SEQUENCE, sequence);
     return true;
   }
 
   encode(p: usize, n: u32, frame: Frame, id: u64, changes: Changes, sink: Sink): bool {
     const layout = frame.token as u32;
-    if (layout & OPAQUE || (changes.count && !(layout & THEADER))) return false;
+    const readable = !(layout & OPAQUE);
+    const sequence = id as u32;
+    if (!readable && sequence != (frame.id as u32)) return false;
+    if (changes.count && !(layout & THEADER)) return false;
     const start = sink.size;
     if (layout & THEADER) {
-      if (!this.header(p, frame, id as u32, changes, sink)) return undone(sink, start);
+      if (!this.header(p, frame, sequence, changes, sink)) return undone(sink, start);
     } else {
       sink.bytes(p, this.message);
     }
     const at = sink.size;
-    if (layout & COMPACT) {
+    if (layout & COMPACT && readable) {
       sink.bytes(p + this.message, 2);
-      sink.varint(id as u32);
+      sink.varint(sequence);
       sink.bytes(p + this.behindId, n - this.behindId);
     } else {
       sink.bytes(p + this.message, n - this.message);
-      if (!sink.full) setSequence(sink.ptr + at, layout, id as u32);
+      if (readable && !sink.full) store32(sequenceAt(sink.ptr + at, layout), sequence);
     }
     if (layout & UNFRAMED || sink.full) return true;
     const size = frame.length + (sink.size - start) - n - LENGTH;
@@ -336,14 +349,16 @@ export class Thrift extends Codec {
   /** All that stands before the message; false where there is no room for what is asked. */
   private header(p: usize, frame: Frame, id: u32, changes: Changes, sink: Sink): bool {
     const start = sink.size;
+    if (changes.count && frame.metadataDropped) return false;
+    sink.bytes(p, SEQUENCE);
+    // What is the same stays so, also where the message has another one.
+    sink.u32(id == (frame.id as u32) ? load32(p + SEQUENCE) : id);
     if (!changes.count) {
-      sink.bytes(p, this.message);
-      if (!sink.full) store32(sink.ptr + start + SEQUENCE, id);
+      sink.bytes(p + WORDS, this.message - WORDS);
       return true;
     }
-    if (frame.metadataDropped) return false;
-    sink.bytes(p, SEQUENCE);
-    beginHeader(sink, id, frame.token as u32);
+    sink.u16(0);
+    sink.bytes(p + HEADER, this.infosAt - HEADER);
     let count: u32 = 0;
     for (let i: u32 = 0; i < frame.metadataCount; i++) if (kept(changes, frame.key(i))) count++;
     for (let i: u32 = 0; i < changes.count; i++) if (added(changes, i, frame)) count++;
@@ -374,7 +389,10 @@ export class Thrift extends Codec {
     if (!(layout & UNFRAMED)) sink.u32(0);
     if (layout & THEADER) {
       sink.u32(MAGIC_AND_FLAGS);
-      beginHeader(sink, id, layout);
+      sink.u32(id);
+      sink.u16(0);
+      sink.u8(layout & COMPACT ? PROTOCOL_COMPACT : PROTOCOL_BINARY);
+      sink.u8(0);
       if (!sink.full) endHeader(sink, start);
     }
     let size = min<u32>(messageSize, MESSAGE_MAX);
@@ -436,7 +454,7 @@ function headerLayout(p: usize, at: u32): u32 {
 
 /** Where the message begins in a THeader frame. */
 function messageAt(p: usize): u32 {
-  return HEADER + ((bswap<u16>(load<u16>(p, 12)) as u32) << 2);
+  return HEADER + ((bswap<u16>(load<u16>(p + WORDS)) as u32) << 2);
 }
 
 function opaque(p: usize, frame: Frame): Look {
@@ -464,18 +482,34 @@ function names(frame: Frame, name: usize, size: u32): void {
   frame.method.set(name + colon + 1, size - colon - 1);
 }
 
-/** Sets the sequence id of the message, which is not compact. */
-function setSequence(message: usize, layout: u32, id: u32): void {
+/** Where the sequence id stands in a message. */
+function sequenceAt(message: usize, layout: u32): usize {
+  if (layout & COMPACT) return message + 2;
   const name = layout & STRICT ? message + 8 : message + 4;
-  store32(name + load32(name - 4) + (layout & STRICT ? 0 : 1), id);
+  return name + load32(name - 4) + (layout & STRICT ? 0 : 1);
 }
 
-/** What a THeader has between its flags and its infos, but for its size. */
-function beginHeader(sink: Sink, id: u32, layout: u32): void {
-  sink.u32(id);
-  sink.u16(0);
-  sink.u8(layout & COMPACT ? PROTOCOL_COMPACT : PROTOCOL_BINARY);
-  sink.u8(0);
+function varintAt(at: usize): u32 {
+  let byte = load<u8>(at) as u32;
+  let value = byte & 127;
+  for (let shift: u32 = 7; byte > 127; shift += 7) {
+    byte = load<u8>(++at);
+    value |= (byte & 127) << shift;
+  }
+  return value;
+}
+
+/** Writes a varint over another one; false where that has another size. */
+function overwrite(at: usize, value: u32): bool {
+  const last: u32 = (31 - (clz<u32>(value | 1) as u32)) / 7;
+  for (let i: u32 = 0; i < last; i++) if (load<u8>(at + i) < 128) return false;
+  if (load<u8>(at + last) > 127) return false;
+  for (let i: u32 = 0; i < last; i++) {
+    store<u8>(at + i, (value | 128) as u8);
+    value >>= 7;
+  }
+  store<u8>(at + last, value as u8);
+  return true;
 }
 
 /** Fills the header of the frame that begins at `start` up to a whole word and sets its size; false where it is too long. */
@@ -484,7 +518,7 @@ function endHeader(sink: Sink, start: u32): bool {
   const words = (size + 3) >> 2;
   if (words > HEADER_WORDS_MAX) return false;
   for (let i = size; i < words << 2; i++) sink.u8(0);
-  if (!sink.full) store<u16>(sink.ptr + start + 12, bswap<u16>(words as u16));
+  if (!sink.full) store<u16>(sink.ptr + start + WORDS, bswap<u16>(words as u16));
   return true;
 }
 

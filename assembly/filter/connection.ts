@@ -43,6 +43,8 @@ export class Connection extends Entry {
   routeOffset: u32;
   /** Bytes of that request that are needed before it is worth looking again. */
   routeWant: u32;
+  /** Bytes of it that were read in vain, all in all, where its frame does not say how long it is. */
+  routeReread: u64;
   phase: Phase;
   /** Whether service and method stand in filter state. */
   named: bool;

@@ -1,5 +1,6 @@
 import { Bad, badText, Look, READY } from "../codec/codec";
 import { Frame, Kind, Side } from "../codec/frame";
+import { REREAD_MAX } from "../codec/scanner";
 import { Buffer, BufferType } from "../host/buffer";
 import { Clock } from "../host/clock";
 import { FilterState } from "../host/filter-state";
@@ -104,7 +105,8 @@ export class Route {
         continue;
       }
       connection.routeWant = frame.grow(look, n, most - offset);
-      return look;
+      if (!frame.length) connection.routeReread += n;
+      return connection.routeReread > REREAD_MAX * most ? -Bad.HeadTooLarge : look;
     }
   }
 
