@@ -9,6 +9,8 @@ import Response from "dubbo-remoting/lib/protocol/response.js";
 
 const headerLength = 16;
 const flag = { event: 0x20, twoWay: 0x40, request: 0x80 } as const;
+/** How much more the first byte of a reply's body is where attachments follow the value. */
+const withAttachments = 3;
 
 /** Status byte of a reply. */
 export const Status = { ok: 20, badRequest: 40, serviceNotFound: 60, serviceError: 70, serverError: 80 } as const;
@@ -28,7 +30,15 @@ export type Message =
       args: unknown[];
       attachments: Attachments;
     }
-  | { kind: "reply"; id: number | string; status: number; value: unknown; error: Error | null }
+  | {
+      kind: "reply";
+      id: number | string;
+      status: number;
+      value: unknown;
+      error: Error | null;
+      /** Only where the reply has any. */
+      attachments?: Attachments;
+    }
   | { kind: "heartbeat" | "heartbeatReply"; id: number | string };
 
 /** Cuts a stream of bytes into whole frames, however the bytes arrive. */
@@ -84,7 +94,9 @@ export function decode(frame: Buffer): Message {
   }
   const { packetId: id, packetType, data } = Response.decode(frame);
   if (packetType === "heartbeat_ack") return { kind: "heartbeatReply", id };
-  return { kind: "reply", id, status: frame.readUInt8(3), value: data.appResponse, error: data.error };
+  const { appResponse: value, error, responseProps } = data;
+  const attachments = responseProps ? { attachments: responseProps as Attachments } : {};
+  return { kind: "reply", id, status: frame.readUInt8(3), value, error, ...attachments };
 }
 
 export type RequestOptions = {
@@ -113,10 +125,19 @@ export function encodeRequest(
 }
 
 /** The bytes of the reply `value`, of any type, `null` and the other falsy ones included. */
-export function encodeReply(id: number | string, value: unknown): Buffer {
+export function encodeReply(id: number | string, value: unknown, attachments?: Attachments): Buffer {
   const response = new Response(id);
   response.data = value || wrapped(value);
-  return response.encode();
+  return attachments ? attach(response.encode(), attachments) : response.encode();
+}
+
+/** The library reads the attachments of replies, but writes none: a map behind the value, and another first byte. */
+function attach(reply: Buffer, attachments: Attachments): Buffer {
+  const map = encodeReply(0, { ...attachments }).subarray(headerLength + 1);
+  const frame = Buffer.concat([reply, map]);
+  frame.writeUInt8(frame.readUInt8(headerLength) + withAttachments, headerLength);
+  frame.writeUInt32BE(frame.length - headerLength, 12);
+  return frame;
 }
 
 /** The library takes every falsy value for "nothing to say"; with its Java type beside it, it is a value. */
