@@ -120,6 +120,7 @@ class FromHttp extends Scanner {
   }
 
   protected onBody(at: u32, size: u32): void {
+    if (this.bridge.wrong) return;
     this.bridge.continueFrame(this.exchange, this.base + at, size, this.exchange.cut.rest);
   }
 
@@ -154,6 +155,8 @@ export abstract class Bridge extends Http2Reader {
   protected readonly fromHttp: FromHttp = new FromHttp();
   /** The exchange whose header fields stand in `headers` and whose frame has not come; 0 where none is. */
   protected fresh: usize = 0;
+  /** What is being read of an exchange's DATA is a frame that has no place there. */
+  wrong: bool = false;
   /** Sessions that the next tick goes on with. */
   private readonly due: List = List.make();
   /** Sessions with an owner. */
@@ -344,7 +347,10 @@ export abstract class Bridge extends Http2Reader {
     if (!this.closing.length) {
       this.keepFields();
       this.takeTurns();
-      if (this.toHttpNow) this.pump();
+      if (this.toHttpNow) {
+        this.pump();
+        session.urgent = false;
+      }
       this.findOccasion();
       this.keepRest();
     }
@@ -365,6 +371,8 @@ export abstract class Bridge extends Http2Reader {
   /** Where something waits for the other direction: has it come soon. */
   private findOccasion(): void {
     const session = this.session;
+    // Lower: nothing can be written to the server before the router has said its first words.
+    if (session.http == Http.Unknown) return;
     const waits = this.toHttpNow ? this.rpcOut.size != 0 || session.rpcBlock.size != 0 : session.urgent;
     if (!waits) return;
     if (!this.down) {
@@ -378,8 +386,9 @@ export abstract class Bridge extends Http2Reader {
   /** What this callback cannot write waits in the session. */
   private keepRest(): void {
     const session = this.session;
-    const rest = this.toHttpNow ? this.rpcOut : this.httpOut;
-    const block = this.toHttpNow ? session.rpcBlock : session.httpBlock;
+    const forRpc = this.toHttpNow || session.http == Http.Unknown;
+    const rest = forRpc ? this.rpcOut : this.httpOut;
+    const block = forRpc ? session.rpcBlock : session.httpBlock;
     const asides = this.asides;
     if (
       (rest.size && !block.append(rest.ptr, rest.size)) ||
@@ -672,7 +681,20 @@ export abstract class Bridge extends Http2Reader {
 
   protected onData(stream: u32, p: usize, n: u32): void {
     const found = this.find(stream);
-    if (found && !this.closing.length) this.onBytes(changetype<Exchange>(found), p, n);
+    if (!found || this.closing.length) return;
+    const exchange = changetype<Exchange>(found);
+    if (!exchange.done) this.onBytes(exchange, p, n);
+  }
+
+  /** Reads DATA of an exchange; false where it is not what may stand there: then it ends there. */
+  protected readFrames(exchange: Exchange, p: usize, n: u32): bool {
+    const cut = exchange.cut;
+    this.wrong = false;
+    if (this.fromHttp.run(exchange, this.settings.codec, p, n) && !this.wrong) return true;
+    cut.release();
+    // Of the frame that is wrong, none of which is passed on.
+    cut.rest = 0;
+    return false;
   }
 
   protected onDataEnd(stream: u32, flow: u32, end: bool): void {
@@ -694,14 +716,18 @@ export abstract class Bridge extends Http2Reader {
     if (exchange.receivable < 0) return this.fail(Breach.Flow);
     if (exchange.sawEnd) return this.fail(Breach.Stream);
     exchange.sawEnd = end;
+    if (exchange.done) return;
     if (end) this.onHttpEnd(exchange);
     else this.openWindow(exchange);
   }
 
   protected onReset(stream: u32, code: u32): void {
     const found = this.find(stream);
-    if (found) this.onBroken(changetype<Exchange>(found), code);
-    else if (!this.wasOpen(stream)) this.fail(Breach.Stream);
+    if (!found) {
+      if (!this.wasOpen(stream)) this.fail(Breach.Stream);
+    } else if (!changetype<Exchange>(found).done) {
+      this.onBroken(changetype<Exchange>(found), code);
+    }
   }
 
   protected onSettings(p: usize, n: u32): void {

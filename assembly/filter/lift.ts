@@ -65,8 +65,6 @@ export class Lift extends Bridge {
   private readonly head: Sink = new Sink();
   private readonly message: Sink = new Sink();
   private readonly request: Frame = Frame.make();
-  /** What came as a reply is none. */
-  private broken: bool = false;
 
   constructor() {
     super(Side.Client, SHORT_REPLY);
@@ -295,11 +293,18 @@ export class Lift extends Bridge {
     }
     const exchange = changetype<Exchange>(found);
     if (exchange.sawEnd) return this.fail(Breach.Stream);
+    if (exchange.done) {
+      exchange.sawEnd = end;
+      return;
+    }
     if (exchange.reply == Reply.None) {
       const status = statusOf(this.headers.find(STATUS_FIELD));
       if (status < 100) return this.fail(Breach.Headers);
-      // Others follow.
-      if (status < 200) return;
+      if (status < 200) {
+        // Others follow.
+        if (end) this.fail(Breach.Headers);
+        return;
+      }
       const type = this.settings.contentType;
       const framed = this.headers.find(CONTENT_TYPE_FIELD).is(changetype<usize>(type), type.byteLength);
       exchange.reply = framed ? Reply.Frames : Reply.Text;
@@ -318,8 +323,7 @@ export class Lift extends Bridge {
     // Nobody waits for it.
     if (exchange.kind == Kind.OneWay) return;
     if (exchange.reply == Reply.Frames) {
-      this.broken = false;
-      if (this.fromHttp.run(exchange, this.settings.codec, p, n) && !this.broken) return;
+      if (this.readFrames(exchange, p, n)) return;
       this.reset(exchange, ErrorCode.Cancel);
       this.answer(exchange, Reason.Internal, "the upstream answered with what is not a reply of the protocol");
     } else if (exchange.reply == Reply.Text) {
@@ -335,10 +339,11 @@ export class Lift extends Bridge {
     const streams = exchange.kind == Kind.StreamOpen;
     const fits = kind == Kind.Response || (streams && kind >= Kind.StreamOpen);
     // One reply to one request, and to that one.
-    if (!fits || frame.id != exchange.id || this.broken || (exchange.begun && !streams)) {
-      this.broken = true;
+    if (!fits || frame.id != exchange.id || this.wrong || exchange.replied) {
+      this.wrong = true;
       return;
     }
+    exchange.replied = kind == Kind.Response || kind == Kind.StreamClose;
     this.report(frame, exchange.cut.offset);
     this.keepMetadata(frame);
     const rest = exchange.cut.rest;
@@ -375,12 +380,7 @@ export class Lift extends Bridge {
       }
       return this.answerWith(exchange, reason);
     }
-    const cut = exchange.cut;
-    if (!exchange.begun || cut.rest || cut.heldSize) {
-      return this.answer(exchange, Reason.Unavailable, "the upstream ended its reply before it was whole");
-    }
-    this.settleReply(exchange);
-    this.finish(exchange);
+    this.answer(exchange, Reason.Unavailable, "the upstream ended its reply before it was whole");
   }
 
   protected onBroken(exchange: Exchange, code: u32): void {
@@ -414,7 +414,7 @@ export class Lift extends Bridge {
 
   protected onSent(_exchange: Exchange): void {}
 
-  /** Ends an exchange with the protocol's own error reply. */
+  /** Ends an exchange with the protocol's own error reply, unless its reply is whole. */
   private answer(exchange: Exchange, reason: Reason, message: string): void {
     this.message.clear();
     this.message.text(message);
@@ -423,6 +423,10 @@ export class Lift extends Bridge {
 
   private answerWith(exchange: Exchange, reason: Reason): void {
     if (this.session.owner == changetype<usize>(exchange)) return this.drop(exchange);
+    if (exchange.replied && !exchange.cut.rest) {
+      this.settleReply(exchange);
+      return this.finish(exchange);
+    }
     // What was held of a reply that is none any more.
     exchange.toRpc.release();
     exchange.turn.leave();

@@ -66,8 +66,6 @@ class FromHttp1 extends Http1Reader {
 export class Lower extends Bridge {
   private readonly number: Sink = new Sink(32);
   private readonly fromHttp1: FromHttp1 = new FromHttp1();
-  /** What came as a request is none. */
-  private refused: bool = false;
 
   constructor() {
     super(Side.Server, FIRST_WINDOW);
@@ -139,8 +137,7 @@ export class Lower extends Bridge {
   }
 
   protected onBytes(exchange: Exchange, p: usize, n: u32): void {
-    this.refused = false;
-    if (!this.fromHttp.run(exchange, this.settings.codec, p, n) || this.refused) this.reject(exchange, 400);
+    if (!this.readFrames(exchange, p, n)) this.reject(exchange, 400);
   }
 
   httpFrame(exchange: Exchange, frame: Frame, p: usize, n: u32): void {
@@ -149,8 +146,8 @@ export class Lower extends Bridge {
     const opens = kind == Kind.Request || kind == Kind.OneWay || kind == Kind.StreamOpen;
     const goesOn = exchange.kind == Kind.StreamOpen && (kind == Kind.StreamData || kind == Kind.StreamClose);
     // One request in one message, or the frames of one stream.
-    if (this.refused || (first ? !opens : !goesOn || frame.id != exchange.id)) {
-      this.refused = true;
+    if (this.wrong || (first ? !opens : !goesOn || frame.id != exchange.id)) {
+      this.wrong = true;
       return;
     }
     this.report(frame, exchange.cut.offset);
@@ -187,7 +184,7 @@ export class Lower extends Bridge {
     if (codec.encode(p, n, frame, id, this.changes, this.encoded)) {
       return this.beginFrame(exchange, this.encoded.ptr, this.encoded.size, rest);
     }
-    this.refused = true;
+    this.wrong = true;
   }
 
   protected onHttpEnd(exchange: Exchange): void {
@@ -219,6 +216,11 @@ export class Lower extends Bridge {
     if (this.session.http == Http.One) {
       this.closing = "bad_request";
       return;
+    }
+    if (exchange.status) {
+      // It is being answered already.
+      this.reset(exchange, ErrorCode.Protocol);
+      return this.finish(exchange);
     }
     this.answer(exchange, status);
   }

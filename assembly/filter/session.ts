@@ -70,7 +70,7 @@ export class Exchange extends Request {
   open: bool;
   /** A first frame came out of the stream's DATA. */
   begun: bool;
-  /** The server's last frame has begun (lower). */
+  /** The server's last frame has begun. */
   replied: bool;
   /** Nothing more is expected; it goes when its bytes are written. */
   done: bool;

@@ -147,6 +147,8 @@ export abstract class Http2Reader {
 
   /** A whole header block, still in HPACK. */
   protected abstract onHeaders(stream: u32, p: usize, n: u32, end: bool): void;
+  /** The bytes of the last header block go, where they had to be held: before that is the time to copy. */
+  protected abstract onHeadersGone(): void;
   protected abstract onData(stream: u32, p: usize, n: u32): void;
   /** The DATA frame whose bytes came before is over; `flow` bytes of it count for flow control. */
   protected abstract onDataEnd(stream: u32, flow: u32, end: bool): void;
@@ -198,6 +200,7 @@ export abstract class Http2Reader {
         if (payload.size == cut.rest) {
           cut.inFrame = false;
           this.whole(cut, payload.ptr, cut.rest);
+          this.onHeadersGone();
           payload.release();
         }
       }
@@ -226,8 +229,8 @@ export abstract class Http2Reader {
     cut.inFrame = true;
     cut.padComes = type == Type.Data && (flags & PADDED) != 0;
     if (!fits(type, flags, stream, length)) return this.fail(Breach.Frame);
-    const continues = type == Type.Continuation && stream == cut.blockStream;
-    if (cut.inBlock != continues) return this.fail(Breach.Frame);
+    const continues = type == Type.Continuation;
+    if (cut.inBlock != continues || (continues && stream != cut.blockStream)) return this.fail(Breach.Frame);
     if (cut.padComes && !length) this.fail(Breach.Frame);
   }
 
@@ -313,8 +316,8 @@ export abstract class Http2Reader {
     if (!block.append(p, n)) return this.fail(Breach.Crowded);
     if (!(flags & END_HEADERS)) return;
     cut.inBlock = false;
-    cut.blockStream = 0;
     this.onHeaders(cut.stream, block.ptr, block.size, cut.blockEnds);
+    this.onHeadersGone();
     block.release();
   }
 }
