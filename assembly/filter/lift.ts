@@ -372,12 +372,9 @@ export class Lift extends Bridge {
       this.message.clear();
       this.message.text("HTTP ");
       this.message.unsigned(exchange.status);
-      if (said.size) {
-        this.message.text(": ");
-        this.message.bytes(said.ptr, said.size);
-      } else if (reason == Reason.NoRoute) {
-        this.message.text(": no route");
-      }
+      this.message.text(": ");
+      if (said.size) this.message.bytes(said.ptr, said.size);
+      else words(this.message, reasonName(reason));
       return this.answerWith(exchange, reason);
     }
     this.answer(exchange, Reason.Unavailable, "the upstream ended its reply before it was whole");
@@ -469,6 +466,14 @@ function segment(sink: Sink, text: Slice): void {
       sink.u8(hexDigit(byte >> 4));
       sink.u8(hexDigit(byte & 15));
     }
+  }
+}
+
+/** Appends a name with blanks in place of underscores. */
+function words(sink: Sink, name: Slice): void {
+  for (let i: u32 = 0; i < name.size; i++) {
+    const byte = load<u8>(name.ptr + i) as u32;
+    sink.u8(byte == 0x5f ? 0x20 : byte);
   }
 }
 
