@@ -601,11 +601,17 @@ export abstract class Bridge extends Http2Reader {
     if (exchange.sawEnd || exchange.turn.list || this.session.http != Http.Two) return;
     const rest = exchange.cut.rest as i64;
     const short = this.shortFrame as i64;
-    if (exchange.receivable >= max<i64>(short >> 1, rest)) return;
+    const open = this.windowOf(exchange);
+    if (open >= max<i64>(short >> 1, rest)) return;
     const wanted = min<i64>(rest + short, WINDOW_MAX);
-    Http2.window(this.httpOut, exchange.key as u32, (wanted - exchange.receivable) as u32);
-    exchange.receivable = wanted;
+    Http2.window(this.httpOut, exchange.key as u32, (wanted - open) as u32);
+    exchange.receivable += wanted - open;
     this.session.urgent = true;
+  }
+
+  /** Bytes that the HTTP peer may still send for the exchange. */
+  protected windowOf(exchange: Exchange): i64 {
+    return exchange.receivable - this.session.http2Cut.passingOf(exchange.key as u32);
   }
 
   // The HTTP side: what is read there.

@@ -402,7 +402,7 @@ export class Lower extends Bridge {
   }
 
   protected mayOwn(exchange: Exchange): bool {
-    if (this.session.http == Http.One || exchange.receivable >= (exchange.cut.rest as i64)) return true;
+    if (this.session.http == Http.One || this.windowOf(exchange) >= (exchange.cut.rest as i64)) return true;
     // While the server's bytes pass, the window is opened together with the turn.
     if (this.toHttpNow) return true;
     this.session.urgent = true;

@@ -131,6 +131,11 @@ export class Http2Cut {
     return changetype<Block>(changetype<usize>(this) + offsetof<Http2Cut>("block0"));
   }
 
+  /** Bytes of a DATA frame of that stream that is passing: they count for flow control when it is over. */
+  passingOf(stream: u32): u32 {
+    return this.inFrame && this.type == Type.Data && this.stream == stream ? this.length : 0;
+  }
+
   release(): void {
     this.payload.release();
     this.block.release();
