@@ -428,7 +428,10 @@ function undone(sink: Sink, start: u32): bool {
   return false;
 }
 
-/** The names are those of bRPC's errno.proto. Other numbers are the service's own. */
+/**
+ * The names are those of bRPC's errno.proto. Other numbers are the service's own; EINTERNAL is what both implementations
+ * make of a failure that the service has no number for.
+ */
 function status(frame: Frame, code: i32): void {
   frame.code = code;
   switch (code) {
@@ -451,7 +454,7 @@ function status(frame: Frame, code: i32): void {
     case 1011:
       return named(frame, Status.Overload, EOVERCROWDED);
     case 2001:
-      return named(frame, Status.Internal, EINTERNAL);
+      return named(frame, Status.Exception, EINTERNAL);
     case 2002:
       return named(frame, Status.Internal, ERESPONSE);
     case 2003:

@@ -32,6 +32,25 @@ const samples: Sample[] = [
     "50525043000000190000000c120208001800208280808010" + "0a0b68656c6c6f20776f726c64",
     "response 4294967298 37 ok/0/0",
   ),
+  // From Java: brpc-java 3.0.5.
+  asked(
+    "a call from Java",
+    "505250430000004a000000420a3b0a146d656c74656d692e64656d6f2e477265657465721204496e666f18003a0e0a06636f6c6f7572120462" +
+      "6c75653a0b0a03746167120467726179180020b0020a06636f6c6f7572",
+    "request 304 % meltemi.demo.Greeter#Info {log_id=0, colour=blue, tag=gray}",
+  ),
+  answered("a reply from Java", "505250430000000f0000000912020800180020b0020a04626c7565", "response 304 % ok/0/0"),
+  asked(
+    "the first call from Java, whose id is 0",
+    "5052504300000036000000310a2b0a146d656c74656d692e64656d6f2e4772656574657212044563686f18003a0b0a03746167120467726179" +
+      "180020000a03666967",
+    "request 0 % meltemi.demo.Greeter#Echo {log_id=0, tag=gray}",
+  ),
+  answered(
+    "an exception from Java",
+    "505250430000001900000019121208d10f120d72656675736564206279207631180020b202",
+    "response 306 % einternal/1/2001",
+  ),
   asked(
     "a call with all that it may have",
     brpc(
@@ -101,7 +120,7 @@ const samples: Sample[] = [
   status(1008, "erpctimedout/5/1008"),
   status(1009, "efailedsocket/7/1009"),
   status(1011, "eovercrowded/6/1011"),
-  status(2001, "einternal/8/2001"),
+  status(2001, "einternal/1/2001"),
   status(2002, "eresponse/8/2002"),
   status(2003, "elogoff/7/2003"),
   status(2004, "elimit/6/2004"),

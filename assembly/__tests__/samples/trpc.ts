@@ -57,7 +57,66 @@ function status(ret: i64, outcome: string): Sample {
   return answered("ret " + ret.toString(), unary(message, ""), "response 9 % " + outcome);
 }
 
+const JAVA = "trpc.meltemi.demo.Greeter#";
+const JAVA_NAMES = "caller=trpc..., callee=trpc..., func=/trpc.meltemi.demo.";
+
 const samples: Sample[] = [
+  // From Java: trpc-java 1.1.0.
+  asked(
+    "a call from Java",
+    "0930000000000073005b00000000000018af022088272a07747270632e2e2e3207747270632e2e2e3a1f2f747270632e6d656c74656d692e64" +
+      "656d6f2e477265657465722f496e666f4a0e0a06636f6c6f75721204626c75654a100a08747270632d656e761204677261790a06636f6c6f" +
+      "7572",
+    `request 303 % ${JAVA}Info deadline=5000 {${JAVA_NAMES}Greeter/Info, colour=blue, trpc-env=gray}`,
+  ),
+  answered(
+    "a reply from Java",
+    "093000000000003b002500000000000018af02420e0a06636f6c6f75721204626c756542100a08747270632d656e761204677261790a04626c" +
+      "7565",
+    "response 303 % ok/0/0 {colour=blue, trpc-env=gray}",
+  ),
+  asked(
+    "a one-way call from Java",
+    "0930000000000073004f000000000000100118b3022088272a07747270632e2e2e3207747270632e2e2e3a212f747270632e6d656c74656d69" +
+      "2e64656d6f2e477265657465722f4e6f746966794a100a08747270632d656e761204677261790a1266696720313338303832373437343134" +
+      "3834",
+    `oneway 307 % ${JAVA}Notify deadline=5000 {${JAVA_NAMES}Greeter/Notify, trpc-env=gray}`,
+  ),
+  answered(
+    "an exception of the service from Java",
+    "0930000000000036002600000000000018b002282a320d7265667573656420627920763142100a08747270632d656e76120467726179",
+    "response 304 % exception/1/42 {trpc-env=gray}",
+  ),
+  answered(
+    "an exception that nobody expected from Java",
+    "0930000000000034002400000000000018b10220e70728e70732076372617368656442100a08747270632d656e76120467726179",
+    "response 305 % exception/1/999 {trpc-env=gray}",
+  ),
+  answered(
+    "no such function, from Java",
+    "0930000000000056004600000000000018b202200c322d6e6f742066696e642066756e633a2f747270632e6d656c74656d692e64656d6f2e4d" +
+      "697373696e672f4563686f42100a08747270632d656e76120467726179",
+    "response 306 % server_nofunc/3/12 {trpc-env=gray}",
+  ),
+  asked(
+    "a stream from Java",
+    "093001010000005d00000000006400000a470a07747270632e2e2e1207747270632e2e2e1a212f747270632e6d656c74656d692e64656d6f2e" +
+      "53747265616d732f5265706561742a100a08747270632d656e7612046772617918808004",
+    `stream_open 100 % trpc.meltemi.demo.Streams#Repeat {${JAVA_NAMES}Streams/Repeat, trpc-env=gray}`,
+  ),
+  answered(
+    "a stream that is open, from Java",
+    "093001010000001a0000000000640000120412024f4b18808004",
+    "stream_data 100 %",
+  ),
+  answered("data from Java", "093001020000001500000000006400000a03666967", "stream_data 100 %"),
+  asked("the end of a stream from Java", "093001040000001400000000006400001a024f4b", "stream_close 100 % ~#~"),
+  answered(
+    "the end of a stream that broke, from Java",
+    "0930010400000040000000000064000010e8071a2b6a6176612e6c616e672e496c6c6567616c5374617465457863657074696f6e3a2062726f" +
+      "6b656e206f6666",
+    "stream_close 100 %",
+  ),
   asked("a call", unary(call(0, 7) + number(8, 2), "0a03666967"), `request 7 % ${GREETER} {${NAMES}}`),
   asked("a one-way call", unary(call(1, 7), "0a03666967"), `oneway 7 % ${GREETER} {${NAMES}}`),
   asked(
