@@ -14,6 +14,9 @@ export interface Raw {
   end(): void;
   /** Ends the connection without order. */
   reset(): void;
+  /** Leaves what comes to the system, until resume(). */
+  pause(): void;
+  resume(): void;
   /** All bytes that came back. */
   received(): Buffer;
   /** How many came back. */
@@ -57,6 +60,8 @@ export async function connectRaw(port: number): Promise<Raw> {
     },
     end: () => void socket.end(),
     reset: () => void socket.resetAndDestroy(),
+    pause: () => void socket.pause(),
+    resume: () => void socket.resume(),
     received: () => Buffer.concat(chunks),
     messages: () => new FrameCutter().push(Buffer.concat(chunks)).map(decode),
     get count() {
