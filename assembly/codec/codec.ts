@@ -118,8 +118,8 @@ export abstract class Codec {
   abstract setId(p: usize, id: u64): bool;
 
   /**
-   * Appends the n bytes at p, the start of the frame whose head() and metadata() were just READY on them, with another id
-   * and changed metadata. What follows behind the n bytes stays as it is; the length that the frame states is the new one.
+   * Appends the n bytes at p, the start of the frame whose head() was just READY on them, and where there are changes
+   * metadata() too, with another id and changed metadata. What follows behind the n bytes stays as it is; the length that the frame states is the new one.
    * False, and nothing appended, where the format has no place for what is asked.
    */
   encode(p: usize, n: u32, frame: Frame, id: u64, changes: Changes, sink: Sink): bool {

@@ -14,6 +14,7 @@ import { Table } from "../memory/table";
 import { Sink } from "../wire/sink";
 import { Slice } from "../wire/slice";
 import { Connection, Phase } from "./connection";
+import { HeaderRule } from "./headers";
 import { Observe } from "./observe";
 import { Report } from "./report";
 import { Requests } from "./requests";
@@ -48,7 +49,6 @@ class FromRpc extends Scanner {
   constructor() {
     super();
     this.window = u32.MAX_VALUE;
-    this.wantsMetadata = true;
   }
 
   limit(settings: Settings): void {
@@ -96,7 +96,6 @@ class FromHttp extends Scanner {
   constructor() {
     super();
     this.window = u32.MAX_VALUE;
-    this.wantsMetadata = true;
   }
 
   limit(settings: Settings): void {
@@ -241,7 +240,6 @@ export abstract class Bridge extends Http2Reader {
     const session = changetype<Session>(connection.session);
     this.connection = connection;
     this.session = session;
-    this.settings = connection.settings;
     const gone = connection.ended && connection.endedBy == Side.Client ? CLIENT_GONE : UPSTREAM_GONE;
     while (session.all.first) {
       const exchange = Exchange.ofLink(session.all.first);
@@ -298,7 +296,6 @@ export abstract class Bridge extends Http2Reader {
     const settings = connection.settings;
     this.connection = connection;
     this.session = session;
-    this.settings = settings;
     this.down = down;
     this.closing = "";
     this.breach = Breach.None;
@@ -306,8 +303,12 @@ export abstract class Bridge extends Http2Reader {
     this.httpOut.clear();
     this.rpcOut.clear();
     this.asides.clear();
+    if (settings == this.settings) return;
+    this.settings = settings;
     this.fromRpc.limit(settings);
     this.fromHttp.limit(settings);
+    // Lift reads deadlines out of it, whatever becomes a header.
+    this.fromRpc.wantsMetadata = this.rpcSide == Side.Client || settings.makesHeaders;
   }
 
   /** Whether what is written for the HTTP side in this callback goes out with it. What is for the other side waits. */
@@ -664,8 +665,21 @@ export abstract class Bridge extends Http2Reader {
     if (!exchange.fields.append(block.ptr, block.size)) this.closing = badText(Bad.Crowded);
   }
 
+  /** Header fields of the exchange's message came, in `headers`; they are needed once its frame comes. */
+  protected noteFields(exchange: Exchange): void {
+    exchange.plain = !HeaderRule.any(this.headers);
+    if (!exchange.plain) this.fresh = changetype<usize>(exchange);
+  }
+
+  /** Fills `changes` with what the header fields of a message say that its frame does not; false where that is nothing. */
+  protected findChanges(exchange: Exchange, frame: Frame): bool {
+    if (exchange.plain && !frame.metadataCount) return false;
+    this.recallFields(exchange);
+    return HeaderRule.changes(frame, this.headers, this.changes);
+  }
+
   /** Has `headers` hold the header fields of the exchange again. */
-  protected recallFields(exchange: Exchange): void {
+  private recallFields(exchange: Exchange): void {
     if (this.fresh == changetype<usize>(exchange)) {
       this.fresh = 0;
       return;
@@ -696,6 +710,7 @@ export abstract class Bridge extends Http2Reader {
   protected readFrames(exchange: Exchange, p: usize, n: u32): bool {
     const cut = exchange.cut;
     this.wrong = false;
+    this.fromHttp.wantsMetadata = !exchange.plain || this.settings.makesHeaders;
     if (this.fromHttp.run(exchange, this.settings.codec, p, n) && !this.wrong) return true;
     cut.release();
     // Of the frame that is wrong, none of which is passed on.

@@ -125,6 +125,16 @@ export class HeaderRule {
     return name;
   }
 
+  /** Whether there are headers that may be metadata: others say nothing of a frame. */
+  static any(headers: Headers): bool {
+    for (let i: u32 = 0; i < headers.count; i++) {
+      const name = headers.name(i);
+      if (load<u8>(name.ptr) == 0x3a) continue;
+      if (!isReserved(name.ptr, name.size) || starts(name.ptr, name.size, PREFIX)) return true;
+    }
+    return false;
+  }
+
   /**
    * Fills `changes` with what must change in the frame's metadata so that they say what the headers say, and answers
    * whether there are any. Headers that are HTTP's or Envoy's own say nothing; others that the frame does not have are

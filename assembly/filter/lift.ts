@@ -309,7 +309,7 @@ export class Lift extends Bridge {
       const framed = this.headers.find(CONTENT_TYPE_FIELD).is(changetype<usize>(type), type.byteLength);
       exchange.reply = framed ? Reply.Frames : Reply.Text;
       exchange.status = status as u16;
-      if (framed) this.fresh = found;
+      if (framed) this.noteFields(exchange);
     } else if (!end) {
       // Trailers end a message.
       return this.fail(Breach.Headers);
@@ -350,8 +350,7 @@ export class Lift extends Bridge {
     this.noteOutcome(exchange, frame);
     if (!exchange.begun) {
       exchange.begun = true;
-      this.recallFields(exchange);
-      if (HeaderRule.changes(frame, this.headers, this.changes)) {
+      if (this.findChanges(exchange, frame)) {
         this.encoded.clear();
         if (this.settings.codec.encode(p, n, frame, frame.id, this.changes, this.encoded)) {
           return this.beginFrame(exchange, this.encoded.ptr, this.encoded.size, rest);

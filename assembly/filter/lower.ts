@@ -132,7 +132,7 @@ export class Lower extends Bridge {
     this.opened(exchange);
     exchange.sawEnd = end;
     if (Hpack.tooLarge) return this.reject(exchange, 431);
-    this.fresh = changetype<usize>(exchange);
+    this.noteFields(exchange);
     if (end) this.onHttpEnd(exchange);
   }
 
@@ -169,8 +169,7 @@ export class Lower extends Bridge {
       const series = Requests.series(this.connection, frame, this.settings.labels);
       if (kind == Kind.OneWay) Requests.pass(this.settings, series, frame);
       else Requests.begin(exchange, this.connection, series, frame);
-      this.recallFields(exchange);
-      changed = HeaderRule.changes(frame, this.headers, this.changes);
+      changed = this.findChanges(exchange, frame);
     }
     this.encoded.clear();
     if (changed) {
@@ -259,7 +258,7 @@ export class Lower extends Bridge {
       const value = headers.value(i);
       this.headers.add(name.ptr, name.size, value.ptr, value.size);
     }
-    this.fresh = changetype<usize>(exchange);
+    this.noteFields(exchange);
     this.keepFields();
     return true;
   }

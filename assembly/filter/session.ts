@@ -68,6 +68,8 @@ export class Exchange extends Request {
   sawEnd: bool;
   /** Counts among the streams of the session. */
   open: bool;
+  /** The headers of the message say nothing of metadata. */
+  plain: bool;
   /** A first frame came out of the stream's DATA. */
   begun: bool;
   /** The server's last frame has begun. */

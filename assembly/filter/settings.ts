@@ -51,6 +51,12 @@ export class Settings {
   retired: bool = false;
   private connections: u32 = 0;
 
+  /** Lift and lower: whether any metadata become headers. */
+  get makesHeaders(): bool {
+    const keys = this.metadata;
+    return !keys || keys.length > 0;
+  }
+
   /** Whether a condition of some rule needs metadata. */
   routesByMetadata: bool = false;
 
