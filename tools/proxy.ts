@@ -18,7 +18,9 @@ export interface RunningProxy {
   address: Address;
   /** URL of Envoy's admin interface; none without Envoy. */
   admin: string | undefined;
-  /** The module's metrics in the Prometheus text format. */
+  /** That of requests as clients make them: a bridge with both legs counts each of them in the other one, too. */
+  direction: Model["direction"];
+  /** The module's metrics in the Prometheus text format; of a bridge also those of Envoy's that tell what it did. */
   metrics(): Promise<string>;
   /** Rejects when it ends by itself. */
   failed: Promise<never>;
@@ -95,11 +97,24 @@ async function envoyProxy(envoy: Envoy, model: Model, options: ProxyOptions): Pr
     host: `Envoy ${envoy.version}`,
     address: await running.listener(),
     admin: `http://${formatAddress(running.admin)}`,
+    direction: model.mode !== "bridge" ? model.direction : model.leg === "server" ? "inbound" : "outbound",
     // A view asks every second: Envoy's own thousand figures would cost more than they tell.
-    metrics: () => running.prometheus("meltemi_"),
+    metrics: () => running.prometheus(model.mode === "bridge" ? bridgeMetrics(model) : "meltemi_"),
     failed,
     stop: () => running.stop(),
   };
+}
+
+/** The names of Envoy's counters of retries, faults, limits and the like, as a regular expression; and the module's. */
+function bridgeMetrics(model: Model): string {
+  const names = clusters(model).map(({ name }) => name.replace(/[|.]/g, "\\$&"));
+  const ofClusters = "upstream_rq_(completed|retry|timeout|per_try_timeout|max_duration_reached)|ratelimit.over_limit";
+  return [
+    "meltemi_",
+    `^cluster\\.(${names.join("|")})\\.(${ofClusters})$`,
+    "^http\\.meltemi\\.(no_route|rbac\\..*denied|fault\\.(aborts|delays)_injected)$",
+    "^meltemi\\.http_local_rate_limit\\.rate_limited$",
+  ].join("|");
 }
 
 async function nodeProxy(model: Model, { module, onLog }: ProxyOptions): Promise<RunningProxy> {
@@ -117,6 +132,7 @@ async function nodeProxy(model: Model, { module, onLog }: ProxyOptions): Promise
       host: "Node, without Envoy",
       address: proxy,
       admin: undefined,
+      direction: model.direction,
       metrics: async () => proxy.metrics(),
       failed: new Promise<never>(() => {}),
       stop: () => proxy.close(),

@@ -1,4 +1,4 @@
-// `npm start`: Dubbo clients and servers with Envoy between them, and what the module counts there.
+// `npm start`: Dubbo clients and servers with Envoy between them, and what becomes of each request there.
 import { setMaxListeners } from "node:events";
 import { relative } from "node:path";
 import { Argument, Command, CommanderError } from "commander";
@@ -13,42 +13,51 @@ import { startView } from "../../tools/view/live.js";
 import { startServer } from "../peers/dubbo/server.js";
 import { compare } from "./compare.js";
 import { type ModeName, modes, writeYaml } from "./modes.js";
+import { showBridge } from "./story.js";
 import { Tally } from "./tally.js";
 import { drive, type Lane } from "./workload.js";
 
-const allModes = Object.keys(modes) as ModeName[];
+const passing = Object.keys(modes) as ModeName[];
 
 const program = new Command("npm start --")
   .description("Two versions of a Dubbo service, clients, and the module in Envoy between them.")
-  .addArgument(new Argument("[mode...]", "what to show").choices(allModes).default(allModes))
+  .addArgument(
+    new Argument("[mode...]", "what to show: bridge alone, or the others")
+      .choices(["bridge", ...passing])
+      .default(["bridge"]),
+  )
   .option("--requests <n>", "end after so many requests (default: Ctrl-C ends it)", wholeNumber(1, 1e9))
   .addHelpText(
     "after",
-    "\nExit codes: 0 all went well, 2 usage, 3 something is missing, 4 requests were lost or wrong.",
+    "\nOnly the bridge needs an Envoy." +
+      "\nExit codes: 0 all went well, 2 usage, 3 something is missing, 4 requests were lost or wrong.",
   )
   .exitOverride()
   .showHelpAfterError("(npm start -- --help shows the options)");
 
 try {
   program.parse();
-  const names = [...new Set(program.processedArgs[0] as ModeName[])];
-  process.exitCode = await interruptible((stopped) => demo(names, program.opts(), stopped));
+  const names = [...new Set(program.processedArgs[0] as (ModeName | "bridge")[])];
+  const { requests = Number.POSITIVE_INFINITY } = program.opts<{ requests?: number }>();
+  const others = names.filter((name) => name !== "bridge");
+  if (others.length > 0 && others.length < names.length) program.error("error: the bridge is shown alone");
+  process.exitCode = await interruptible((stopped) =>
+    others.length > 0 ? showPassing(others, requests, stopped) : showBridge(requests, stopped, say),
+  );
 } catch (error) {
   if (error instanceof CommanderError) {
     process.exitCode = error.exitCode === 0 ? Exit.ok : Exit.usage;
   } else if (error instanceof UserError) {
-    process.stderr.write(`${[error.message, error.options.hint].filter(Boolean).join("\n")}\n`);
+    const other = error.code === "E_NO_ENVOY" ? "npm start -- observe route does without." : undefined;
+    process.stderr.write(`${[error.message, error.options.hint, other].filter(Boolean).join("\n")}\n`);
     process.exitCode = error.exit;
   } else {
     throw error;
   }
 }
 
-async function demo(
-  names: ModeName[],
-  { requests = Number.POSITIVE_INFINITY }: { requests?: number },
-  stopped: AbortController,
-): Promise<Exit> {
+/** Shows modes whose proxies pass every byte as it is. */
+async function showPassing(names: readonly ModeName[], requests: number, stopped: AbortController): Promise<Exit> {
   // Every lane listens; Node takes more than ten listeners for a leak, and would say so into the figures.
   setMaxListeners(0, stopped.signal);
   const { signal } = stopped;
@@ -62,7 +71,7 @@ async function demo(
     const lanes: Lane[] = [];
     const footer: string[] = [];
     for (const name of names) {
-      const file = writeYaml(name, servers.v1.port, servers.v2.port);
+      const file = writeYaml(name, modes[name].yaml(servers.v1.port, servers.v2.port));
       const model = await loadFor(defaultModule, file);
       const proxy = await startProxy(model, { envoy, module: defaultModule, concurrency: 1, signal });
       ends.push(proxy.stop);

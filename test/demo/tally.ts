@@ -13,13 +13,32 @@ interface Row {
   durations: RecordableHistogram;
 }
 
+/** What went wrong, in words: the first few, and how many in all. */
+export class Troubles {
+  private readonly first: string[] = [];
+  private count = 0;
+
+  add(what: string): void {
+    this.count++;
+    if (this.first.length < 10) this.first.push(what);
+  }
+
+  get any(): boolean {
+    return this.count > 0;
+  }
+
+  /** For the end of a summary. */
+  report(): string[] {
+    const things = this.count === 1 ? "One thing" : `${this.count} things`;
+    return [`${things} went wrong:`, ...this.first.map((text) => `- ${text}`)];
+  }
+}
+
 /** What became of the calls, by listener, version that had to answer, and method. */
 export class Tally {
   private readonly rows = new Map<string, Row>();
   private readonly durations = createHistogram();
-  /** The first few things that went wrong, in words. */
-  readonly troubles: string[] = [];
-  private troubleCount = 0;
+  readonly troubles = new Troubles();
 
   sent(lane: Lane, method: string): void {
     this.row(lane, method).sent++;
@@ -45,12 +64,11 @@ export class Tally {
   }
 
   trouble(lane: Lane | undefined, what: string): void {
-    this.troubleCount++;
-    if (this.troubles.length < 10) this.troubles.push(lane ? `${lane.through} to ${lane.version}: ${what}` : what);
+    this.troubles.add(lane ? `${lane.through} to ${lane.version}: ${what}` : what);
   }
 
   get failed(): boolean {
-    return this.troubleCount > 0;
+    return this.troubles.any;
   }
 
   /** Calls sent, by method, among the rows that `wanted` picks. */
@@ -65,31 +83,27 @@ export class Tally {
   /** The summary as lines. */
   report(): string[] {
     const sum = (key: "sent" | "refused" | "wrong") => [...this.rows.values()].reduce((n, row) => n + row[key], 0);
-    const cells = [
-      ["THROUGH", "SERVED BY", "METHOD", "REQUESTS", "ERRORS AS ASKED", "WRONG", "P50 MS", "P99 MS"],
-      ...[...this.rows.values()]
-        .sort((a, b) => (this.key(a, a.method) < this.key(b, b.method) ? -1 : 1))
-        .map((row) => [
-          row.through,
-          row.version,
-          row.method,
-          row.sent,
-          row.refused,
-          row.wrong,
-          ...quantiles(row.durations),
-        ]),
-      ["all", "", "", sum("sent"), sum("refused"), sum("wrong"), ...quantiles(this.durations)],
-    ].map((row) => row.map(String));
-    const widths = (cells[0] as string[]).map((_, i) => Math.max(...cells.map((row) => (row[i] as string).length)));
-    const lines = cells.map((row) =>
-      row
-        .map((cell, i) => (i < 3 ? cell.padEnd(widths[i] as number) : cell.padStart(widths[i] as number)))
-        .join("  ")
-        .trimEnd(),
+    const lines = table(
+      [
+        ["THROUGH", "SERVED BY", "METHOD", "REQUESTS", "ERRORS AS ASKED", "WRONG", "P50 MS", "P99 MS"],
+        ...[...this.rows.values()]
+          .sort((a, b) => (this.key(a, a.method) < this.key(b, b.method) ? -1 : 1))
+          .map((row) => [
+            row.through,
+            row.version,
+            row.method,
+            row.sent,
+            row.refused,
+            row.wrong,
+            ...quantiles(row.durations),
+          ]),
+        ["all", "", "", sum("sent"), sum("refused"), sum("wrong"), ...quantiles(this.durations)],
+      ],
+      "lllrrrrr",
     );
     if (!this.failed)
       return [...lines, "", "Servers and module counted every request as it was sent; every reply was right."];
-    return [...lines, "", `${this.troubleCount} things went wrong:`, ...this.troubles.map((text) => `- ${text}`)];
+    return [...lines, "", ...this.troubles.report()];
   }
 
   private row(lane: Lane, method: string): Row {
@@ -108,7 +122,17 @@ export class Tally {
   }
 }
 
-function quantiles(durations: RecordableHistogram): [string, string] {
+/** Rows as lines; `sides`: for each column whether its cells stand left (l) or right (r). */
+export function table(rows: readonly (readonly (string | number)[])[], sides: string): string[] {
+  const cells = rows.map((row) => row.map(String));
+  const widths = [...sides].map((_, i) => Math.max(...cells.map((row) => row[i]?.length ?? 0)));
+  const aligned = (cell: string, i: number) =>
+    sides[i] === "l" ? cell.padEnd(widths[i] as number) : cell.padStart(widths[i] as number);
+  return cells.map((row) => row.map(aligned).join("  ").trimEnd());
+}
+
+/** The middle and the end of what was recorded in microseconds, as text in milliseconds. */
+export function quantiles(durations: RecordableHistogram): [string, string] {
   if (durations.count === 0) return ["-", "-"];
   return [(durations.percentile(50) / 1000).toFixed(1), (durations.percentile(99) / 1000).toFixed(1)];
 }

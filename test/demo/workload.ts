@@ -124,6 +124,6 @@ async function perform(client: DubboClient, call: Call, lane: Lane, tally: Tally
 }
 
 /** Ends early, and without an error, when `signal` says so. */
-async function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
+export async function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
   if (milliseconds > 0) await sleep(milliseconds, undefined, { signal }).catch(() => {});
 }

@@ -81,7 +81,13 @@ async function serve(model: Model, options: Options, signal: AbortSignal): Promi
       "Ctrl-C ends it",
     ];
     const view = options.view
-      ? startView({ source: () => proxy.metrics(), title, footer, json: options.json ?? false })
+      ? startView({
+          source: () => proxy.metrics(),
+          title,
+          footer,
+          json: options.json ?? false,
+          direction: proxy.direction,
+        })
       : undefined;
     if (!view || options.json) say([title, ...footer].join("\n"));
     try {

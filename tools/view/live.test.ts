@@ -85,6 +85,35 @@ test("a pipe is told of connections that were closed before any request", async 
   expect(out.writes.length).toBe(2);
 });
 
+test("a pipe is told when a step begins and when it is over", async () => {
+  const out = new Recorder(false);
+  let over = false;
+  const view = startView({
+    source: pages(""),
+    title: "greeter",
+    steps: () => [
+      { name: "first", state: over ? "right" : "running", text: over ? "7 of 7" : "so far 3" },
+      { name: "second", state: "waiting", text: "not yet" },
+    ],
+    out,
+    intervalMs: 1,
+  });
+  await vi.waitFor(() => expect(out.writes[1]).toMatch(/ {2}▸ first: so far 3\n$/));
+  over = true;
+  await view.stop();
+  expect(out.writes[2]).toMatch(/ {2}✓ first: 7 of 7\n$/);
+  expect(out.writes.length).toBe(3);
+});
+
+test("counts the direction that it is asked for", async () => {
+  const out = new Recorder(true);
+  const inbound = requests(7).replace("outbound", "inbound");
+  const source = pages(requests(5) + inbound);
+  const view = startView({ source, title: "greeter", direction: "inbound", json: true, out, intervalMs: 1 });
+  await vi.waitFor(() => expect(JSON.parse(out.writes[0] as string)).toMatchObject({ all: { requests: 7 } }));
+  await view.stop();
+});
+
 test("JSON comes as one object for each tick, troubles too", async () => {
   const out = new Recorder(true);
   const view = startView({

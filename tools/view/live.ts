@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseMetrics } from "./prometheus.js";
-import { type Page, render, rowKey, sparklineLength, summary } from "./screen.js";
+import { gap, type Page, render, rowKey, type Step, sparklineLength, stepLine, summary } from "./screen.js";
 import { measure, type Snapshot, type Traffic } from "./traffic.js";
 
 /** What a view writes to: process.stdout, a file, a pipe, or a test. */
@@ -18,6 +18,10 @@ export interface ViewOptions {
   readonly title: string;
   /** Lines below the figures: where to send requests, how to stop. */
   readonly footer?: readonly string[];
+  /** What is being shown, by the newest figures there are. */
+  readonly steps?: (traffic: Traffic | undefined) => readonly Step[];
+  /** Counts only the requests of this direction, because the proxy sees each of them in both. */
+  readonly direction?: string | undefined;
   readonly out?: Output;
   /** One JSON object for each tick: `time` and a `Traffic`, or `time` and `trouble`. */
   readonly json?: boolean;
@@ -50,6 +54,7 @@ const terminal = {
  */
 export function startView(options: ViewOptions): View {
   const { source, title, footer = [], out = process.stdout, json = false, intervalMs = 1000 } = options;
+  const { steps = () => [], direction } = options;
   const show = json ? jsonLines(out) : out.isTTY ? redrawn(out) : plainLines(out);
   const stopped = new AbortController();
   const aborted = new Promise<undefined>((resolve) => {
@@ -58,6 +63,8 @@ export function startView(options: ViewOptions): View {
   const snapshots: Snapshot[] = [];
   const history = new Map<string, number[]>();
   let traffic: Traffic | undefined;
+
+  const page = (trouble?: string): Page => ({ title, steps: steps(traffic), traffic, history, trouble, footer });
 
   async function tick(): Promise<void> {
     let trouble: string | undefined;
@@ -68,16 +75,16 @@ export function startView(options: ViewOptions): View {
       const before = snapshots.at(-1) ?? now;
       snapshots.push(now);
       while (snapshots.length > 2 && now.at - (snapshots[1] as Snapshot).at >= quantilesMs) snapshots.shift();
-      traffic = measure(before, now, snapshots[0]);
+      traffic = measure(before, now, { older: snapshots[0], direction });
       remember(history, traffic);
     } catch (error) {
       trouble = (error as Error).message;
     }
-    show.page({ title, traffic, history, trouble, footer });
+    show.page(page(trouble));
   }
 
   async function run(): Promise<void> {
-    show.page({ title, traffic, history, trouble: undefined, footer });
+    show.page(page());
     while (!stopped.signal.aborted) {
       await tick();
       await Promise.race([sleep(intervalMs, undefined, { signal: stopped.signal }).catch(() => {}), aborted]);
@@ -89,6 +96,8 @@ export function startView(options: ViewOptions): View {
     async stop() {
       stopped.abort();
       await running;
+      // The last step has ended since.
+      if (options.steps && !json) show.page(page());
       show.end();
     },
   };
@@ -142,10 +151,16 @@ function redrawn(out: Output): Display {
 function plainLines(out: Output): Display {
   let last = "";
   let started = false;
+  const states = new Map<string, Step["state"]>();
+  const write = (text: string) => out.write(`${new Date().toTimeString().slice(0, 8)}${gap}${text}\n`);
   return {
-    page({ title, traffic, trouble, footer }) {
+    page({ title, steps, traffic, trouble, footer }) {
       if (!started) for (const line of [title, ...footer]) out.write(`${line}\n`);
       started = true;
+      for (const step of steps) {
+        if (step.state !== (states.get(step.name) ?? "waiting")) write(stepLine(step));
+        states.set(step.name, step.state);
+      }
       if (!trouble && !traffic) return;
       const state =
         trouble ??
@@ -159,8 +174,7 @@ function plainLines(out: Output): Display {
       const quiet = !trouble && !happened;
       if (state === last || quiet) return;
       last = state;
-      const text = trouble ? `no new figures: ${trouble}` : summary(traffic as Traffic);
-      out.write(`${new Date().toTimeString().slice(0, 8)}  ${text}\n`);
+      write(trouble ? `no new figures: ${trouble}` : summary(traffic as Traffic));
     },
     end() {},
   };

@@ -1,6 +1,6 @@
 import { stripVTControlCharacters } from "node:util";
 import { describe, expect, test } from "vitest";
-import { bytes, count, milliseconds, type Page, render, sparkline, summary } from "./screen.js";
+import { bytes, count, milliseconds, type Page, render, type Step, sparkline, stepLine, summary } from "./screen.js";
 import type { Load, MethodLoad, Traffic } from "./traffic.js";
 
 const idle: Load = {
@@ -10,6 +10,7 @@ const idle: Load = {
   responseBytesPerSecond: 0,
   requests: 0,
   errors: 0,
+  statuses: [],
   inFlight: 0,
   p50: null,
   p99: null,
@@ -28,6 +29,8 @@ function traffic(methods: MethodLoad[], beside: Partial<Traffic> = {}): Traffic 
     decodeErrors: [],
     closedConnections: [],
     routedConnections: [],
+    upstreams: [],
+    interventions: [],
     guestMemoryBytes: null,
     ...beside,
   };
@@ -35,6 +38,7 @@ function traffic(methods: MethodLoad[], beside: Partial<Traffic> = {}): Traffic 
 
 const page = (of: Traffic | undefined, rest: Partial<Page> = {}): Page => ({
   title: "greeter",
+  steps: [],
   traffic: of,
   history: new Map(),
   trouble: undefined,
@@ -60,11 +64,16 @@ describe("render", () => {
     const long = Array.from({ length: 40 }, (_, i) => method(`com.example.very.long.Service${i}`, `someMethod${i}`));
     for (const columns of [10, 40, 60, 79, 110, 200]) {
       for (const rows of [6, 12, 24, 60]) {
-        const lines = render(page(traffic(long), { footer: ["a footer that is rather long ".repeat(8)] }), {
-          columns,
-          rows,
-          colour: true,
-        });
+        const many = Array.from({ length: 30 }, (_, i) => ({ label: `cluster${i}`, total: i, perSecond: 0 }));
+        const lines = render(
+          page(traffic(long, { upstreams: many }), {
+            steps: [
+              { name: "step", state: "running", text: "a long text ".repeat(20), detail: ["and more ".repeat(20)] },
+            ],
+            footer: ["a footer that is rather long ".repeat(8)],
+          }),
+          { columns, rows, colour: true },
+        );
         expect(lines.length).toBeLessThan(rows);
         if (columns < 40) continue;
         for (const line of lines) expect(stripVTControlCharacters(line).length).toBeLessThanOrEqual(columns);
@@ -78,6 +87,58 @@ describe("render", () => {
     expect(text).toMatch(/ m19 (.|\n)* m39 /);
     expect(text).not.toContain(" m0 ");
     expect(text).toMatch(/and \d+ more/);
+  });
+
+  test("prefers what is busy now where not all fit", () => {
+    const methods = Array.from({ length: 40 }, (_, i) => method("s", `m${i}`, { requests: 40 - i }));
+    methods[39] = method("s", "m39", { requests: 1, requestsPerSecond: 1 });
+    const text = render(page(traffic(methods)), { ...wide, rows: 12 }).join("\n");
+    expect(text).toMatch(/ m0 (.|\n)* m39 /);
+  });
+
+  test("names outcomes other than ok: by method where there is room, of all below", () => {
+    const status = (label: string, total: number) => ({ label, total, perSecond: 0 });
+    const statuses = [status("denied", 12), status("ok", 80), status("oneway", 3), status("timeout", 1)];
+    const failing = method("s", "m", { requests: 96, errors: 13, statuses });
+    const of = traffic([failing], { all: { ...idle, requests: 96, errors: 13, statuses } });
+    expect(render(page(of), { ...wide, columns: 120 })[3]).toMatch(/ denied 12 · timeout 1$/);
+    const narrow = render(page(of), { ...wide, columns: 80 }).join("\n");
+    expect(narrow).not.toContain("OTHER THAN OK");
+    expect(narrow).toMatch(/^answers +ok 80 · oneway 3 · denied 12 · timeout 1$/m);
+  });
+
+  test("says where Envoy sent requests and what it did about them, on as many lines as that takes", () => {
+    const counts = (...labels: string[]) => labels.map((label, i) => ({ label, total: 1000 + i, perSecond: 0 }));
+    const of = traffic([method("s", "m")], {
+      upstreams: counts("greeter|v1", "greeter|v2"),
+      interventions: counts("retried", "delayed", "aborted", "rate limited"),
+    });
+    const text = render(page(of), { ...wide, columns: 60 }).join("\n");
+    expect(text).toMatch(/^upstreams +greeter\|v1 1,000 · greeter\|v2 1,001$/m);
+    expect(text).toMatch(/^envoy {10}retried 1,000 · delayed 1,001 · aborted 1,002\n {15}rate limited 1,003$/m);
+    expect(summary(of)).toContain("to greeter|v1 1,000 · greeter|v2 1,001  envoy retried 1,000 · ");
+  });
+
+  test("marks steps, and tells the details of the one that runs", () => {
+    const steps: Step[] = [
+      { name: "one", state: "right", text: "all of them went to the canary, and nowhere else", detail: ["hidden"] },
+      { name: "second", state: "running", text: "so far 7", detail: ["rule: 90"] },
+      { name: "third", state: "waiting", text: "not yet" },
+      { name: "last", state: "wrong", text: "no" },
+    ];
+    const shown = (rows: number) => render(page(undefined, { steps }), { columns: 40, rows, colour: false }).slice(2);
+    expect(shown(40).slice(0, 7)).toEqual([
+      "✓ one     all of them went to the",
+      "          canary, and nowhere else",
+      "▸ second  so far 7",
+      "          rule: 90",
+      "  third   not yet",
+      "✗ last    no",
+      "",
+    ]);
+    expect(shown(24).join("\n")).not.toContain("rule: 90");
+    expect(stepLine(steps[0] as Step)).toBe("✓ one: all of them went to the canary, and nowhere else");
+    expect(stepLine(steps[1] as Step)).toBe("▸ second: so far 7  rule: 90");
   });
 
   test("names protocol and direction only where there are several", () => {

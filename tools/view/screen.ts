@@ -7,8 +7,18 @@ export interface Screen {
   readonly colour: boolean;
 }
 
+/** One of several things that are shown in turn. */
+export interface Step {
+  readonly name: string;
+  readonly state: "waiting" | "running" | "right" | "wrong";
+  readonly text: string;
+  /** Told only while the step is running. */
+  readonly detail?: readonly string[];
+}
+
 export interface Page {
   readonly title: string;
+  readonly steps: readonly Step[];
   /** Undefined until the first two snapshots. */
   readonly traffic: Traffic | undefined;
   /** Requests a second of the last seconds, newest last, by `rowKey`. */
@@ -53,9 +63,20 @@ const columns: readonly Column[] = [
     style: (load) => (load.errorsPerSecond > 0 ? "red" : "dim"),
   },
   { title: "IN FLIGHT", width: 9, luxury: 2, text: (load) => count(load.inFlight) },
+  {
+    title: "OTHER THAN OK",
+    width: 24,
+    luxury: 5,
+    text: (load) => cut(other(load).join(dot), 24) || "-",
+    style: (load) => (load.errors > 0 ? undefined : "dim"),
+  },
 ];
 
-const gap = "  ";
+export const gap = "  ";
+const dot = " · ";
+
+const isFine = ({ label }: Count) => label === "ok" || label === "oneway";
+const other = ({ statuses }: Load) => amounts(statuses.filter((status) => !isFine(status)));
 
 /** The lines of one page, each at most `columns` wide, fewer than `rows` of them, so that a terminal never scrolls. */
 export function render(page: Page, screen: Screen): string[] {
@@ -65,7 +86,11 @@ export function render(page: Page, screen: Screen): string[] {
 
   const title = cut(page.title, Math.max(0, screen.columns - 9));
   const head = [`${paint(["bold", "cyan"], "meltemi")}${gap}${paint("bold", title)}`, ""];
-  const foot = page.traffic ? facts(page.traffic).map(([name, text]) => fact(name, text, screen.columns, paint)) : [];
+  const steps = stepLines(page.steps, screen, paint);
+  if (steps.length > 0) head.push(...steps, "");
+  const foot = page.traffic
+    ? facts(page.traffic).flatMap(([name, parts]) => fact(name, parts, screen.columns, paint))
+    : [];
   if (page.trouble) foot.push(plain("yellow", `no new figures: ${page.trouble}`));
   // Folded, not cut: there are addresses in these lines.
   const footer = page.footer.flatMap((line) => fold(line, screen.columns));
@@ -76,6 +101,37 @@ export function render(page: Page, screen: Screen): string[] {
     ? table(page.traffic, page.history, screen.columns, space, paint)
     : [plain("dim", "waiting for the first request"), ""];
   return [...head, ...body, ...foot].slice(0, screen.rows - 1);
+}
+
+const marks: Readonly<Record<Step["state"], readonly [mark: string, of: Style | undefined, text: Style | undefined]>> =
+  {
+    waiting: [" ", undefined, "dim"],
+    running: ["▸", "cyan", "bold"],
+    right: ["✓", "green", undefined],
+    wrong: ["✗", "red", "red"],
+  };
+/** On a lower screen details would take the place of figures. */
+const rowsForDetails = 30;
+
+function stepLines(steps: readonly Step[], { columns: width, rows }: Screen, paint: Paint): string[] {
+  const names = Math.max(...steps.map(({ name }) => name.length));
+  const margin = 2 + names + gap.length;
+  const folded = (text: string) => wrap(text.split(" "), " ", width - margin);
+  return steps.flatMap(({ name, state, text, detail = [] }) => {
+    const [mark, ofMark, ofText] = marks[state];
+    const [first = "", ...others] = folded(text);
+    const details = state === "running" && rows >= rowsForDetails ? detail.flatMap(folded) : [];
+    return [
+      `${paint(ofMark, mark)} ${paint(ofText, `${name.padEnd(names)}${gap}${first}`)}`,
+      ...others.map((line) => " ".repeat(margin) + paint(ofText, line)),
+      ...details.map((line) => " ".repeat(margin) + paint("dim", line)),
+    ];
+  });
+}
+
+/** What a file or a pipe is told of a step. */
+export function stepLine({ name, state, text, detail = [] }: Step): string {
+  return [`${marks[state][0]} ${name}: ${text}`, ...(state === "running" ? detail : [])].join(gap);
 }
 
 /** One line that says the same as a page, for a file or a pipe. */
@@ -92,6 +148,8 @@ export function summary(traffic: Traffic): string {
     `p99 ${milliseconds(all.p99)}`,
     `${count(all.inFlight)} in flight`,
     ...methods.map((load) => `${name(load)} ${count(load.requestsPerSecond)}`),
+    ...(traffic.upstreams.length > 0 ? [`to ${list(traffic.upstreams)}`] : []),
+    ...(traffic.interventions.length > 0 ? [`envoy ${list(traffic.interventions)}`] : []),
     ...(traffic.decodeErrors.length > 0 ? [`decode errors ${list(traffic.decodeErrors)}`] : []),
     ...(traffic.closedConnections.length > 0 ? [`closed ${list(traffic.closedConnections)}`] : []),
   ].join(gap);
@@ -161,41 +219,64 @@ function columnsFor(width: number): Column[] {
   return kept;
 }
 
-/** The `n` methods with the most requests since the start, in their own order, so that rows do not jump about. */
+/**
+ * The `n` methods with the most requests since the start, after those with any just now, in their own order, so that
+ * rows do not jump about.
+ */
 function busiest(methods: readonly MethodLoad[], n: number): MethodLoad[] {
-  const chosen = new Set([...methods].sort((a, b) => b.requests - a.requests).slice(0, n));
+  const busy = ({ requestsPerSecond }: MethodLoad) => Number(requestsPerSecond > 0);
+  const chosen = new Set([...methods].sort((a, b) => busy(b) - busy(a) || b.requests - a.requests).slice(0, n));
   return methods.filter((method) => chosen.has(method));
 }
 
 /** What is worth a line below the table: only what happened at all. */
-function facts(traffic: Traffic): [name: string, text: string][] {
-  const { all, heartbeats, unmatchedResponses, decodeErrors, closedConnections, routedConnections } = traffic;
-  const lines: [string, string][] = [];
-  if (routedConnections.length > 0) lines.push(["routed", list(routedConnections)]);
-  if (all.requests > 0) {
-    const parts = [
-      `${bytes(all.requestBytesPerSecond)}/s up`,
-      `${bytes(all.responseBytesPerSecond)}/s down`,
-      `${count(all.requests)} requests`,
-      ...(heartbeats.total > 0 ? [`${count(heartbeats.total)} heartbeats`] : []),
-      ...(traffic.guestMemoryBytes === null ? [] : [`${bytes(traffic.guestMemoryBytes)} guest memory`]),
-    ];
-    lines.push(["traffic", parts.join(" · ")]);
-  }
-  if (decodeErrors.length > 0) lines.push(["decode errors", list(decodeErrors)]);
-  if (unmatchedResponses.total > 0) lines.push(["unmatched", `${count(unmatchedResponses.total)} responses`]);
-  if (closedConnections.length > 0) lines.push(["closed", list(closedConnections)]);
-  return lines;
+function facts(traffic: Traffic): [name: string, parts: string[]][] {
+  const { all, heartbeats, unmatchedResponses, decodeErrors, closedConnections } = traffic;
+  const figures = [
+    `${bytes(all.requestBytesPerSecond)}/s up`,
+    `${bytes(all.responseBytesPerSecond)}/s down`,
+    `${count(all.requests)} requests`,
+    ...(heartbeats.total > 0 ? [`${count(heartbeats.total)} heartbeats`] : []),
+    ...(traffic.guestMemoryBytes === null ? [] : [`${bytes(traffic.guestMemoryBytes)} guest memory`]),
+  ];
+  const lines: [string, string[]][] = [
+    ["routed", amounts(traffic.routedConnections)],
+    ["upstreams", amounts(traffic.upstreams)],
+    ["envoy", amounts(traffic.interventions)],
+    ["answers", all.errors > 0 ? [...amounts(all.statuses.filter(isFine)), ...other(all)] : []],
+    ["traffic", all.requests > 0 ? figures : []],
+    ["decode errors", amounts(decodeErrors)],
+    ["unmatched", unmatchedResponses.total > 0 ? [`${count(unmatchedResponses.total)} responses`] : []],
+    ["closed", amounts(closedConnections)],
+  ];
+  return lines.filter(([, parts]) => parts.length > 0);
 }
 
 const warnings = new Set(["decode errors", "unmatched", "closed"]);
 
-function fact(name: string, text: string, width: number, paint: Paint): string {
+function fact(name: string, parts: readonly string[], width: number, paint: Paint): string[] {
   const label = cut(name.padEnd(15), width);
-  return paint("dim", label) + paint(warnings.has(name) ? "yellow" : undefined, cut(text, width - label.length));
+  const style = warnings.has(name) ? "yellow" : undefined;
+  return wrap(parts, dot, width - label.length).map(
+    (line, i) => (i === 0 ? paint("dim", label) : " ".repeat(label.length)) + paint(style, line),
+  );
 }
 
-const list = (counts: readonly Count[]) => counts.map(({ label, total }) => `${label} ${count(total)}`).join(" · ");
+const amounts = (counts: readonly Count[]) => counts.map(({ label, total }) => `${label} ${count(total)}`);
+
+const list = (counts: readonly Count[]) => amounts(counts).join(dot);
+
+/** Parts joined into lines that are at most `width` wide, a longer part cut. */
+function wrap(parts: readonly string[], separator: string, width: number): string[] {
+  const lines: string[] = [];
+  for (const part of parts) {
+    const last = lines.at(-1);
+    const longer = last === undefined ? part : `${last}${separator}${part}`;
+    if (last !== undefined && longer.length <= width) lines[lines.length - 1] = longer;
+    else lines.push(cut(part, width));
+  }
+  return lines;
+}
 
 function cut(text: string, width: number): string {
   return text.length <= width ? text : `${text.slice(0, Math.max(0, width - 1))}…`;

@@ -98,6 +98,10 @@ describe("measure", () => {
         responseBytesPerSecond: 4000,
         requests: 305,
         errors: 5,
+        statuses: [
+          { label: "exception", total: 5, perSecond: 2 },
+          { label: "ok", total: 300, perSecond: 100 },
+        ],
         inFlight: 3,
         p50: 3,
         p99: expect.closeTo(4.96),
@@ -124,7 +128,7 @@ describe("measure", () => {
   test("takes the quantiles since the older snapshot", () => {
     const later = snapshot(4000, ...durations(`${hi},status="ok"`, 100, 0, 200), `meltemi_in_flight{${hi}} 0`);
     expect(measure(after, later).methods[0]?.p50).toBeNull();
-    expect(measure(after, later, before).methods[0]?.p50).toBe(3);
+    expect(measure(after, later, { older: before }).methods[0]?.p50).toBe(3);
   });
 
   test("equal snapshots give no rates", () => {
@@ -138,5 +142,49 @@ describe("measure", () => {
     );
     expect(all.requestsPerSecond).toBe(7);
     expect(all.p50).toBeGreaterThan(5);
+  });
+
+  test("counts one direction of a bridge that sees every request twice", () => {
+    const both = snapshot(
+      1000,
+      `meltemi_requests_total{${hi},status="ok"} 7`,
+      `meltemi_requests_total{${hi.replace("outbound", "inbound")},status="ok"} 9`,
+      `meltemi_unmatched_responses_total{protocol="dubbo",direction="inbound"} 2`,
+      `meltemi_decode_errors_total{protocol="dubbo",direction="inbound",reason="magic"} 1`,
+      ...durations(`${hi.replace("outbound", "inbound")},status="ok"`, 9),
+    );
+    const traffic = measure(snapshot(0), both, { direction: "outbound" });
+    expect(traffic.methods).toMatchObject([{ direction: "outbound", requests: 7, p50: null }]);
+    expect(traffic).toMatchObject({ all: { requests: 7 }, unmatchedResponses: { total: 0 } });
+    // Bytes that are not the protocol are worth a line whoever sent them.
+    expect(traffic.decodeErrors).toMatchObject([{ label: "magic", total: 1 }]);
+    expect(measure(snapshot(0), both).all.requests).toBe(16);
+  });
+
+  test("says what Envoy did about a bridge's requests", () => {
+    const cluster = (name: string) => `{envoy_cluster_name="greeter|${name}"}`;
+    const { upstreams, interventions } = measure(
+      snapshot(0, `envoy_cluster_upstream_rq_retry${cluster("v1")} 1`),
+      snapshot(
+        2000,
+        `envoy_cluster_upstream_rq_completed${cluster("v1")} 90`,
+        `envoy_cluster_upstream_rq_completed${cluster("v2")} 10`,
+        `envoy_cluster_upstream_rq_retry${cluster("v1")} 5`,
+        `envoy_cluster_upstream_rq_retry${cluster("v2")} 2`,
+        `envoy_cluster_upstream_rq_timeout${cluster("v1")} 1`,
+        `envoy_cluster_upstream_rq_per_try_timeout${cluster("v1")} 2`,
+        `envoy_http_fault_aborts_injected{envoy_http_conn_manager_prefix="meltemi"} 0`,
+        `envoy_http_rbac_denied{envoy_http_conn_manager_prefix="meltemi",envoy_rbac_http_prefix="deny_"} 4`,
+      ),
+    );
+    expect(upstreams).toEqual([
+      { label: "greeter|v1", total: 90, perSecond: 45 },
+      { label: "greeter|v2", total: 10, perSecond: 5 },
+    ]);
+    expect(interventions).toEqual([
+      { label: "retried", total: 7, perSecond: 3 },
+      { label: "denied", total: 4, perSecond: 2 },
+      { label: "timed out", total: 3, perSecond: 1.5 },
+    ]);
   });
 });

@@ -16,6 +16,8 @@ export interface Load {
   /** Since the proxy started. */
   readonly requests: number;
   readonly errors: number;
+  /** Requests by their outcome. */
+  readonly statuses: readonly Count[];
   readonly inFlight: number;
   /** Milliseconds, estimated inside a bucket of the histogram; null where nothing was measured. */
   readonly p50: number | null;
@@ -47,23 +49,55 @@ export interface Traffic {
   readonly closedConnections: readonly Count[];
   /** By cluster. */
   readonly routedConnections: readonly Count[];
+  /** Mode bridge: requests by the cluster that Envoy sent them to, each once, however often it was tried. */
+  readonly upstreams: readonly Count[];
+  /** Mode bridge: what Envoy did about requests beside passing them on; only what happened. */
+  readonly interventions: readonly Count[];
   readonly guestMemoryBytes: number | null;
 }
 
+/** By what the view calls them: Envoy's own counters. */
+const interventions: Readonly<Record<string, readonly string[]>> = {
+  retried: ["cluster_upstream_rq_retry"],
+  delayed: ["http_fault_delays_injected"],
+  aborted: ["http_fault_aborts_injected"],
+  "rate limited": ["http_local_rate_limit_rate_limited", "cluster_ratelimit_over_limit"],
+  denied: ["http_rbac_denied"],
+  "timed out": [
+    "cluster_upstream_rq_timeout",
+    "cluster_upstream_rq_per_try_timeout",
+    "cluster_upstream_rq_max_duration_reached",
+  ],
+  "no route": ["http_no_route"],
+};
+
+export interface MeasureOptions {
+  /** Envoy brings its histograms up to date only from time to time: the quantiles are those since this snapshot. */
+  readonly older?: Snapshot | undefined;
+  /** Counts only these requests: a bridge with both legs in one proxy sees each of them twice. */
+  readonly direction?: string | undefined;
+}
+
 /**
- * What happened between two snapshots of the metrics that the module keeps (docs/architecture.md).
- *
- * Envoy brings its histograms up to date only from time to time, so the quantiles may be taken over a longer time than
- * the rates: since `older`. Equal snapshots give zero rates and no quantiles.
+ * What happened between two snapshots of the metrics that the module keeps (docs/architecture.md), and of those of
+ * Envoy that say what became of a bridge's requests. Equal snapshots give zero rates and no quantiles.
  */
-export function measure(before: Snapshot, after: Snapshot, older: Snapshot = before): Traffic {
+export function measure(
+  before: Snapshot,
+  after: Snapshot,
+  { older = before, direction }: MeasureOptions = {},
+): Traffic {
   const seconds = (after.at - before.at) / 1000;
-  const counts = (name: string) => increases(before.metrics, after.metrics, `meltemi_${name}`);
+  const meant = <T extends { labels: Labels }>(items: readonly T[]) =>
+    direction === undefined ? items : items.filter(({ labels }) => labels.direction === direction);
+  const all = (name: string) => increases(before.metrics, after.metrics, `meltemi_${name}`);
+  const counts = (name: string) => meant(all(name));
+  const envoys = (name: string) => increases(before.metrics, after.metrics, `envoy_${name}`);
   const requests = groupBy(counts("requests_total"), methodKey);
   const requestBytes = groupBy(counts("request_bytes_total"), methodKey);
   const responseBytes = groupBy(counts("response_bytes_total"), methodKey);
-  const inFlight = groupBy(after.metrics.scalars.get("meltemi_in_flight") ?? [], methodKey);
-  const durations = groupBy(newSamples(older.metrics, after.metrics), methodKey);
+  const inFlight = groupBy(meant(after.metrics.scalars.get("meltemi_in_flight") ?? []), methodKey);
+  const durations = groupBy(meant(newSamples(older.metrics, after.metrics)), methodKey);
 
   const load = (
     ofRequests: readonly Increase[],
@@ -80,6 +114,7 @@ export function measure(before: Snapshot, after: Snapshot, older: Snapshot = bef
       responseBytesPerSecond: rate(sum(ofResponseBytes, "increase"), seconds),
       requests: sum(ofRequests, "value"),
       errors: sum(failed, "value"),
+      statuses: byLabel(ofRequests, "status", seconds),
       inFlight: sum(ofInFlight, "value"),
       p50: quantile(0.5, ofDurations),
       p99: quantile(0.99, ofDurations),
@@ -99,9 +134,14 @@ export function measure(before: Snapshot, after: Snapshot, older: Snapshot = bef
     all: load(flat(requests), flat(requestBytes), flat(responseBytes), flat(inFlight), flat(durations)),
     heartbeats: total("heartbeats", counts("heartbeats_total"), seconds),
     unmatchedResponses: total("unmatched responses", counts("unmatched_responses_total"), seconds),
-    decodeErrors: byLabel(counts("decode_errors_total"), "reason", seconds),
-    closedConnections: byLabel(counts("closed_connections_total"), "reason", seconds),
+    // Of either side: they are nowhere twice.
+    decodeErrors: byLabel(all("decode_errors_total"), "reason", seconds),
+    closedConnections: byLabel(all("closed_connections_total"), "reason", seconds),
     routedConnections: byLabel(counts("routed_connections_total"), "cluster", seconds),
+    upstreams: byLabel(envoys("cluster_upstream_rq_completed"), "envoy_cluster_name", seconds),
+    interventions: Object.entries(interventions)
+      .map(([label, names]) => total(label, names.flatMap(envoys), seconds))
+      .filter((count) => count.total > 0),
     guestMemoryBytes: after.metrics.scalars.get("meltemi_guest_memory_bytes")?.[0]?.value ?? null,
   };
 }
