@@ -381,6 +381,10 @@ export class Thrift extends Codec {
     return sink.full || endHeader(sink, start);
   }
 
+  get echoesMethod(): bool {
+    return true;
+  }
+
   error(frame: Frame, reason: Reason, message: usize, messageSize: u32, sink: Sink): void {
     const layout = frame.token as u32;
     const name = frame.method;
