@@ -217,7 +217,7 @@ describe("GOAWAY", () => {
   });
 
   it("ends requests that wait for a stream", async () => {
-    const { host, it } = await lifted({ hello: settings({ [Setting.maxConcurrentStreams]: 1 }) });
+    const { host, it } = await lifted({ hello: () => settings({ [Setting.maxConcurrentStreams]: 1 }) });
     it.client(request(1));
     it.client(request(2), encodeRequest(3, "a.Greeter", "tell", [], { twoWay: false }), request(4));
     expect(it.peer.streams.size).toBe(1);

@@ -138,8 +138,10 @@ export interface Stream {
   ended: boolean;
   /** The code of its RST_STREAM. */
   reset: number | undefined;
-  /** Bytes that may still be sent on it. */
+  /** Bytes that it may still bring. */
   window: number;
+  /** Bytes that may still be sent on it the other way. */
+  credit: number;
 }
 
 /**
@@ -150,10 +152,13 @@ export class Peer {
   readonly streams = new Map<number, Stream>();
   /** All frames, in order. */
   readonly frames: Frame[] = [];
-  /** What the connection may still send. */
+  /** Bytes that the connection may still bring. */
   window = firstWindow;
-  /** What a new stream may send: set it together with sending SETTINGS that say so. */
-  streamWindow = firstWindow;
+  /** Bytes that may still be sent the other way. */
+  credit = firstWindow;
+  /** The same of a new stream. */
+  private streamWindow = firstWindow;
+  private streamCredit = firstWindow;
   private readonly cutter = new Cutter();
   private readonly decompressor = hpack.decompressor.create({ table: { maxSize: 4096 } });
   /** The stream whose header block is not whole. */
@@ -198,6 +203,30 @@ export class Peer {
     return settings({ [Setting.initialWindowSize]: size });
   }
 
+  /** Notes that DATA is sent the other way; answers how many of n bytes may be. */
+  spend(id: number, n: number): number {
+    const stream = this.stream(id);
+    const part = Math.max(0, Math.min(n, stream.credit, this.credit));
+    stream.credit -= part;
+    this.credit -= part;
+    return part;
+  }
+
+  /** A stream that is opened the other way. */
+  expect(id: number): Stream {
+    const stream: Stream = {
+      id,
+      fields: {},
+      data: empty,
+      ended: false,
+      reset: undefined,
+      window: this.streamWindow,
+      credit: this.streamCredit,
+    };
+    this.streams.set(id, stream);
+    return stream;
+  }
+
   push(bytes: Buffer): void {
     let rest = bytes;
     if (!this.behindPreface) {
@@ -239,6 +268,13 @@ export class Peer {
       case Type.reset:
         this.stream(id).reset = payload.readUInt32BE(0);
         break;
+      case Type.window:
+        if (id) this.stream(id).credit += payload.readUInt32BE(0);
+        else this.credit += payload.readUInt32BE(0);
+        break;
+      case Type.settings:
+        if (!(flags & Flag.ack)) this.settings(payload);
+        break;
     }
   }
 
@@ -258,11 +294,17 @@ export class Peer {
       if (!(field.name in fields)) fields[field.name] = field.value;
       else fields[field.name] += `,${field.value}`;
     }
-    const known = this.streams.get(id);
-    if (known) {
-      this.live(id).ended = end;
-      return;
+    const stream = this.streams.get(id) ? this.live(id) : this.expect(id);
+    stream.fields = { ...stream.fields, ...fields };
+    stream.ended = end;
+  }
+
+  private settings(payload: Buffer): void {
+    for (let at = 0; at < payload.length; at += 6) {
+      if (payload.readUInt16BE(at) !== Setting.initialWindowSize) continue;
+      const size = payload.readUInt32BE(at + 2);
+      for (const stream of this.streams.values()) stream.credit += size - this.streamCredit;
+      this.streamCredit = size;
     }
-    this.streams.set(id, { id, fields, data: empty, ended: end, reset: undefined, window: this.streamWindow });
   }
 }

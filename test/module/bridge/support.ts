@@ -27,7 +27,7 @@ export async function leg(mode: "lift" | "lower", more: object = {}) {
 
 export interface LiftedOptions {
   /** What the HTTP connection manager says first; default: settings that change nothing. */
-  hello?: Buffer;
+  hello?: (peer: Peer) => Buffer;
   /** False: nobody answers PING. */
   pings?: boolean;
 }
@@ -59,7 +59,7 @@ export class Lifted {
         this.peer.push(bytes);
         if (this.greeted) return;
         this.greeted = true;
-        this.http(options.hello ?? settings());
+        this.http(options.hello?.(this.peer) ?? settings());
       },
       toClient: (bytes) => this.frames.push(...this.cutter.push(bytes)),
       closed: () => {
@@ -101,9 +101,9 @@ export const response = (stream: number, ...frames: Buffer[]): Buffer =>
 
 export interface LoweredOptions {
   /** What the router says behind its preface; default: settings that change nothing. */
-  hello?: Buffer;
-  /** False: the server does not answer heartbeats. */
-  heartbeats?: boolean;
+  hello?: (peer: Peer) => Buffer;
+  /** What the server does with a heartbeat; default: it answers at once. */
+  onHeartbeat?: (id: number) => void;
 }
 
 /** A router's connection with lower in it, and the server behind it. */
@@ -142,18 +142,21 @@ export class Lowered {
   }
 
   private take(frame: Buffer): void {
-    const message = decode(frame);
-    if (message.kind === "heartbeatReply") this.heartbeatReplies++;
-    else if (message.kind !== "heartbeat") this.requests.push(frame);
-    else {
+    const flags = frame.readUInt8(2);
+    if (!(flags & 0x20)) {
+      this.requests.push(frame);
+    } else if (flags & 0x80) {
       this.heartbeats++;
-      if (this.options.heartbeats !== false) this.server(encodeHeartbeatReply(message.id));
+      if (this.options.onHeartbeat) this.options.onHeartbeat(idOf(frame));
+      else this.server(encodeHeartbeatReply(idOf(frame)));
+    } else {
+      this.heartbeatReplies++;
     }
   }
 
   /** The router's first words. */
   greet(): this {
-    this.http(preface, this.options.hello ?? settings());
+    this.http(preface, this.options.hello?.(this.peer) ?? settings());
     return this;
   }
 
@@ -169,10 +172,17 @@ export class Lowered {
 
   /** Sends a request of one frame, as lift would; answers its stream. */
   request(frame: Buffer, fields: Fields = {}): number {
-    const stream = this.next;
-    this.next += 2;
+    const stream = this.open();
     this.http(...asked(stream, frame, fields));
     return stream;
+  }
+
+  /** The id of a new stream. */
+  open(): number {
+    const id = this.next;
+    this.next += 2;
+    this.peer.expect(id);
+    return id;
   }
 }
 
@@ -222,6 +232,41 @@ export function opaque(kind: "request" | "oneway" | "reply", id: number, length:
   frame.writeBigUInt64BE(BigInt(id), 4);
   frame.writeUInt32BE(length - 16, 12);
   return frame;
+}
+
+/** Holds that the bytes are the same; a difference of a megabyte is told by its start. */
+export function expectBytes(actual: Buffer, expected: Buffer): void {
+  if (actual.equals(expected)) return;
+  expect([actual.length, actual.toString("hex", 0, 64)]).toEqual([expected.length, expected.toString("hex", 0, 64)]);
+  expect.fail(`${actual.length} bytes, not the expected ones`);
+}
+
+/** The same values for the same seed. */
+export class Random {
+  constructor(private state: number) {}
+
+  /** From 0 up to, and without, `below`. */
+  int(below: number): number {
+    // Mulberry32.
+    this.state = (this.state + 0x6d2b79f5) | 0;
+    let x = Math.imul(this.state ^ (this.state >>> 15), this.state | 1);
+    x ^= x + Math.imul(x ^ (x >>> 7), x | 61);
+    return ((x ^ (x >>> 14)) >>> 0) % below;
+  }
+
+  /** True once in so many times. */
+  once(times: number): boolean {
+    return this.int(times) === 0;
+  }
+
+  pick<T>(items: readonly T[]): T {
+    return items[this.int(items.length)] as T;
+  }
+
+  /** Mostly small, now and then up to `most`. */
+  size(most: number): number {
+    return 1 + this.int(Math.max(1, most >> (this.int(5) * 3)));
+  }
 }
 
 /** How many connections were closed for a reason. */
