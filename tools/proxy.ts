@@ -3,6 +3,7 @@ import { dirname, resolve } from "node:path";
 import { bootstrap, STDOUT } from "./envoy/bootstrap.js";
 import { type Envoy, type FindOptions, findEnvoy } from "./envoy/find.js";
 import { EnvoyProcess, type LogLine } from "./envoy/process.js";
+import { statName } from "./envoy/resources.js";
 import { portInUse, UserError } from "./errors.js";
 import { ConfigurationError, ModuleError } from "./host/host.js";
 import { startProxy as startInNode } from "./host/proxy.js";
@@ -107,7 +108,7 @@ async function envoyProxy(envoy: Envoy, model: Model, options: ProxyOptions): Pr
 
 /** The names of Envoy's counters of retries, faults, limits and the like, as a regular expression; and the module's. */
 function bridgeMetrics(model: Model): string {
-  const names = clusters(model).map(({ name }) => name.replace(/[|.]/g, "\\$&"));
+  const names = clusters(model).map(({ name }) => statName(name).replaceAll("|", "\\|"));
   const ofClusters = "upstream_rq_(completed|retry|timeout|per_try_timeout|max_duration_reached)|ratelimit.over_limit";
   return [
     "meltemi_",

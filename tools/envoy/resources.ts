@@ -107,11 +107,17 @@ const CONNECTION = {
   flags: "%RESPONSE_FLAGS%",
 };
 
+/** What Envoy's metrics call a cluster. They would take a dot for the end of its name. */
+export function statName(cluster: string): string {
+  return cluster.replaceAll(".", "_");
+}
+
 /** A cluster of TCP servers; `more`: other keys, which win. */
 export function cluster({ name, endpoints }: Cluster, more: object = {}) {
   const names = endpoints.some(({ host }) => isIP(host) === 0);
   return {
     name,
+    ...(name.includes(".") && { alt_stat_name: statName(name) }),
     type: names ? "STRICT_DNS" : "STATIC",
     // Names such as localhost often have an IPv6 address where nobody listens.
     ...(names && { dns_lookup_family: "V4_PREFERRED" }),
