@@ -572,6 +572,12 @@ function writesErrors(): void {
         decodeOnce(codec, sample.side, input, true);
         const id = frame.id;
         codec.error(frame, reason, message.ptr, message.size, sink);
+        // It needs no more of the request than what a filter keeps.
+        forget(codec);
+        const later = new Sink();
+        codec.error(frame, reason, message.ptr, message.size, later);
+        same(later.size, sink.size - 1, sample.name);
+        same(memory.compare(later.ptr, sink.ptr + 1, later.size), 0, sample.name);
         same(load<u8>(sink.ptr), 0x77, "what stood there before stays");
         const reply = Guarded.copy(sink.ptr + 1, sink.size - 1);
         same(decode(codec, Side.Server, reply, true), READY, sample.name);
@@ -595,6 +601,20 @@ function writesErrors(): void {
       message.free();
     }
   });
+}
+
+/** Leaves of the frame what a filter keeps of a request until it is answered. */
+function forget(codec: Codec): void {
+  const id = frame.id;
+  const token = frame.token;
+  const kind = frame.kind;
+  const method = frame.method.ptr;
+  const methodSize = frame.method.size;
+  frame.reset();
+  frame.id = id;
+  frame.token = token;
+  frame.kind = kind;
+  if (codec.echoesMethod) frame.method.set(method, methodSize);
 }
 
 function writesHeartbeats(): void {
