@@ -103,7 +103,8 @@ async function line(
   throw new Error(`${child.spawnargs.slice(-3).join(" ")} ended without an answer:\n${complaints}`);
 }
 
-async function freePort(): Promise<number> {
+/** A port that is free now. */
+export async function freePort(): Promise<number> {
   const server = createServer().listen(0, "127.0.0.1");
   await once(server, "listening");
   const address = server.address();

@@ -4,6 +4,7 @@ import com.baidu.brpc.RpcContext;
 import com.baidu.brpc.client.BrpcProxy;
 import com.baidu.brpc.client.RpcClient;
 import com.baidu.brpc.client.RpcClientOptions;
+import com.baidu.brpc.client.channel.ChannelType;
 import com.baidu.brpc.client.channel.Endpoint;
 import com.baidu.brpc.exceptions.RpcException;
 import com.baidu.brpc.protocol.Options;
@@ -113,6 +114,8 @@ public final class Consumer {
     options.setProtocolType(Options.ProtocolType.PROTOCOL_BAIDU_STD_VALUE);
     options.setReadTimeoutMillis(5000);
     options.setMaxTryTimes(1);
+    // A pool would open connections that nobody uses.
+    options.setChannelType(ChannelType.SINGLE_CONNECTION);
     return options;
   }
 }
