@@ -92,6 +92,28 @@ describe.each(captures)("%s", (name) => {
   });
 });
 
+it("reads bRPC as the other dissector read it", async () => {
+  const pieces = piecesOf("brpc-echo.pcap");
+  const { frames, errors, explained } = await decode(wasm, "brpc", pieces);
+  const lines = readFileSync(join(folder, "brpc-echo.result"), "utf8").trim().split("\n");
+  expect(errors).toEqual([]);
+  expect(frames.length).toBe(lines.length);
+  lines.forEach((line, i) => {
+    const { kind, id, service, method, status, code, length, metadata } = frames[i] as Frame;
+    // The ids have fewer than 54 bits.
+    const read = JSON.parse(line);
+    const asks = read.msg_type === "Request";
+    expect(kind).toBe(read.msg_type.toLowerCase());
+    expect(id).toBe(String(read.correlation_id));
+    expect(length).toBe(asks ? read.req_len : read.resp_len);
+    expect(length).toBe(read.captured_request_byte + read.captured_response_byte);
+    expect([service, method]).toEqual([read.req_service_name ?? "", read.req_method_name ?? ""]);
+    expect(metadata).toEqual(asks ? { log_id: String(read.req_log_id) } : {});
+    if (!asks) expect([status, code]).toEqual([read.resp_status, read.resp_code]);
+  });
+  expect(explained).toBe(pieces.reduce((sum, { bytes }) => sum + bytes.length, 0));
+});
+
 const request = sent(piecesOf("dubbo_hessian2.pcap"), "client");
 const limits = { frameBytes: 1 << 26, headBytes: 1 << 16, inFlight: 1024, series: 100, waitMilliseconds: 1000 };
 
