@@ -3,11 +3,25 @@ import { AwesomeRpc } from "./awesomerpc";
 import { Brpc } from "./brpc";
 import { Codec } from "./codec";
 import { Dubbo } from "./dubbo";
+import { PingPong } from "./pingpong";
+import { Qza } from "./qza";
+import { SofaBolt } from "./sofabolt";
 import { Thrift } from "./thrift";
 import { Trpc } from "./trpc";
+import { VideoPacket } from "./videopacket";
 
 /** Every protocol that the module speaks, one line each; those with a magic first, so that guessing tries them first. */
-export const codecs: Codec[] = [new Dubbo(), new Trpc(), new Brpc(), new Thrift(), new AwesomeRpc()];
+export const codecs: Codec[] = [
+  new Dubbo(),
+  new Trpc(),
+  new Brpc(),
+  new Thrift(),
+  new PingPong(),
+  new VideoPacket(),
+  new SofaBolt(),
+  new AwesomeRpc(),
+  new Qza(),
+];
 
 /** Position in `codecs`, -1 where there is no such protocol. */
 export function codecIndex(name: string): i32 {

@@ -33,6 +33,8 @@ export abstract class Wire {
   heartbeats: bool = false;
   /** Metadata can be written back into frames: encode() does so for some of the samples at least. */
   encodes: bool = false;
+  /** How many bytes tell how long a frame is, where that is more than the codec's least. */
+  lengthBytes: u32 = 0;
   /** A frame that states less, in bytes from its first to its last, is refused for its length. */
   least: u32 = 0;
 
@@ -40,6 +42,11 @@ export abstract class Wire {
     readonly protocol: string,
     readonly samples: Sample[],
   ) {}
+
+  /** The bits of a number that a request id can have. */
+  idOf(number: u64): u64 {
+    return this.idBits == 64 ? number : number & (((1 as u64) << this.idBits) - 1);
+  }
 
   /** Frames say how long they are, and setLength() can change it. */
   get hasLength(): bool {
