@@ -298,7 +298,7 @@ describe("headers", () => {
 
   it("of a frame that cannot be written anew are counted, and the frame passes as it is", async () => {
     const request = opaque("request", 7, 100);
-    const { asked, got, whole } = await call(request, (id) => opaque("reply", id, 90), {
+    const { asked, got, whole } = await call(request, (id) => opaque("reply", id, 90, 7), {
       onRequest: (fields) => ({ ...fields, tier: "gold" }),
       onResponse: (fields) => ({ ...fields, trace: "t-1" }),
     });
