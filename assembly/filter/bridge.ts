@@ -7,9 +7,19 @@ import { Clock } from "../host/clock";
 import { Action, Stream } from "../host/stream";
 import { Headers } from "../http/headers";
 import { Hpack } from "../http/hpack";
-import { Breach, breachText, ErrorCode, Http2, Http2Reader, Setting, WINDOW_MAX } from "../http/http2";
+import {
+  Breach,
+  breachText,
+  ErrorCode,
+  FIRST_WINDOW,
+  Http2,
+  Http2Reader,
+  Setting,
+  TAKEN_FRAME_MAX,
+  WINDOW_MAX,
+} from "../http/http2";
 import { Block } from "../memory/held";
-import { List } from "../memory/list";
+import { Link, List } from "../memory/list";
 import { Table } from "../memory/table";
 import { Sink } from "../wire/sink";
 import { Slice } from "../wire/slice";
@@ -30,6 +40,10 @@ const OUT_KEPT: u32 = 4 << 20;
 const CONNECTION_LOW: i64 = 1 << 30;
 /** Bytes of control frames and of asides that may wait for an occasion; who provokes more means no good. */
 const WAITING_MAX: u32 = 1 << 20;
+/**
+ * The longest frame that is held until it is whole, and the window of a stream: what waits for its turn is no longer.
+ */
+export const SHORT_FRAME: u32 = 256 << 10;
 /** Bytes that wait for the HTTP peer, from which on a client is not read; and from which on it is cut off. */
 const HELD_HIGH: u32 = 1 << 20;
 const HELD_MAX: u32 = 32 << 20;
@@ -173,8 +187,6 @@ export abstract class Bridge extends Http2Reader {
   constructor(
     /** Who speaks the private protocol on the near side: lift has clients there, lower servers. */
     protected readonly rpcSide: Side,
-    /** The longest frame that is held until it is whole, which is the first window of a stream. */
-    protected readonly shortFrame: u32,
   ) {
     super();
     this.fromRpc.bridge = this;
@@ -435,7 +447,7 @@ export abstract class Bridge extends Http2Reader {
 
   /** A frame of an exchange begins with the n bytes at p; `rest` more follow. */
   protected beginFrame(exchange: Exchange, p: usize, n: u32, rest: u64): void {
-    exchange.large = n + rest > (this.shortFrame as u64) || this.session.http == Http.One;
+    exchange.large = n + rest > (SHORT_FRAME as u64) || this.session.http == Http.One;
     this.continueFrame(exchange, p, n, rest);
   }
 
@@ -601,7 +613,7 @@ export abstract class Bridge extends Http2Reader {
   protected openWindow(exchange: Exchange): void {
     if (exchange.sawEnd || exchange.turn.list || this.session.http != Http.Two) return;
     const rest = exchange.cut.rest as i64;
-    const short = this.shortFrame as i64;
+    const short = SHORT_FRAME as i64;
     const open = this.windowOf(exchange);
     if (open >= max<i64>(short >> 1, rest)) return;
     const wanted = min<i64>(rest + short, WINDOW_MAX);
@@ -625,7 +637,7 @@ export abstract class Bridge extends Http2Reader {
     const session = this.session;
     const exchange = changetype<Exchange>(this.exchanges.add(changetype<usize>(session), stream));
     exchange.window = session.peerWindow;
-    exchange.receivable = this.shortFrame;
+    exchange.receivable = session.settled ? SHORT_FRAME : FIRST_WINDOW;
     session.all.append(exchange.link);
     return exchange;
   }
@@ -763,7 +775,7 @@ export abstract class Bridge extends Http2Reader {
           if (value > (i32.MAX_VALUE as u32)) return this.fail(Breach.Flow);
           const change = (value as i64) - session.peerWindow;
           session.peerWindow = value as i32;
-          for (let link = session.all.first; link; link = Exchange.ofLink(link).link.next) {
+          for (let link = session.all.first; link; link = changetype<Link>(link).next) {
             const exchange = Exchange.ofLink(link);
             exchange.window += change;
             if (exchange.window > WINDOW_MAX) return this.fail(Breach.Flow);
@@ -774,6 +786,18 @@ export abstract class Bridge extends Http2Reader {
     }
     Http2.settingsAck(this.httpOut);
     this.wakeSenders();
+  }
+
+  /** Sends our settings, in pairs of key and value, and opens the window of the connection: those of streams are the bound. */
+  protected sendSettings(pairs: StaticArray<u32>): void {
+    const session = this.session;
+    session.settled = true;
+    Http2.settings(this.httpOut, pairs);
+    Http2.window(this.httpOut, 0, (WINDOW_MAX - session.receivable) as u32);
+    session.receivable = WINDOW_MAX;
+    for (let link = session.all.first; link; link = changetype<Link>(link).next) {
+      Exchange.ofLink(link).receivable += SHORT_FRAME - FIRST_WINDOW;
+    }
   }
 
   protected onSettingsAck(): void {

@@ -2,11 +2,11 @@ import { Reason } from "../codec/codec";
 import { Frame, Kind, Side, Status } from "../codec/frame";
 import { Property } from "../host/property";
 import { Hpack } from "../http/hpack";
-import { Breach, ErrorCode, Http2, Setting, WINDOW_MAX } from "../http/http2";
+import { Breach, ErrorCode, Http2, Setting, TAKEN_FRAME_MAX } from "../http/http2";
 import { Entry, Table } from "../memory/table";
 import { Sink } from "../wire/sink";
 import { Slice } from "../wire/slice";
-import { Bridge } from "./bridge";
+import { Bridge, SHORT_FRAME } from "./bridge";
 import { Connection } from "./connection";
 import { HeaderRule } from "./headers";
 import { reasonName, reasonOf } from "./reasons";
@@ -14,8 +14,6 @@ import { Requests } from "./requests";
 import { hexDigit, Labels, Names, Series } from "./series";
 import { Exchange, Http, Reply, Session } from "./session";
 
-/** Replies up to this length are held until they are whole: also the first window of a stream. */
-const SHORT_REPLY: u32 = 256 << 10;
 /** Streams that may be open before the peer's settings say how many it takes: what RFC 9113 recommends as the least. */
 const FIRST_STREAMS: u32 = 100;
 const LAST_STREAM_ID: u32 = i32.MAX_VALUE;
@@ -43,7 +41,14 @@ const DESTINATION = Slice.of("destination\0address");
 /** Room for the few fields that all replies share, and not for more: each connection has a table of its own. */
 const TABLE_BYTES: u32 = 512;
 
-const SETTINGS: StaticArray<u32> = [Setting.HeaderTableSize, TABLE_BYTES, Setting.InitialWindowSize, SHORT_REPLY];
+const SETTINGS: StaticArray<u32> = [
+  Setting.HeaderTableSize,
+  TABLE_BYTES,
+  Setting.InitialWindowSize,
+  SHORT_FRAME,
+  Setting.MaxFrameSize,
+  TAKEN_FRAME_MAX,
+];
 
 const text = Slice.make();
 
@@ -67,7 +72,7 @@ export class Lift extends Bridge {
   private readonly request: Frame = Frame.make();
 
   constructor() {
-    super(Side.Client, SHORT_REPLY);
+    super(Side.Client);
   }
 
   open(connection: Connection): void {
@@ -82,11 +87,8 @@ export class Lift extends Bridge {
   protected start(): void {
     const session = this.session;
     if (session.settled) return;
-    session.settled = true;
     Http2.writePreface(this.httpOut);
-    Http2.settings(this.httpOut, SETTINGS);
-    Http2.window(this.httpOut, 0, (WINDOW_MAX - session.receivable) as u32);
-    session.receivable = WINDOW_MAX;
+    this.sendSettings(SETTINGS);
     this.writeLead(session);
   }
 

@@ -3,10 +3,10 @@ import { Frame, Kind, Side, Status } from "../codec/frame";
 import { Headers } from "../http/headers";
 import { Hpack } from "../http/hpack";
 import { Http1, Http1Reader } from "../http/http1";
-import { Breach, ErrorCode, FIRST_WINDOW, Http2, PREFACE_SIZE, Setting, WINDOW_MAX } from "../http/http2";
+import { Breach, ErrorCode, FIRST_WINDOW, Http2, PREFACE_SIZE, Setting, TAKEN_FRAME_MAX } from "../http/http2";
 import { Sink } from "../wire/sink";
 import { Slice } from "../wire/slice";
-import { Bridge } from "./bridge";
+import { Bridge, SHORT_FRAME } from "./bridge";
 import { HeaderRule } from "./headers";
 import { httpStatus } from "./reasons";
 import { Requests } from "./requests";
@@ -14,10 +14,10 @@ import { Labels } from "./series";
 import { Exchange, Http } from "./session";
 
 /**
- * The most streams of one connection. With the first window of each it is the bound of what waits for its turn to be
- * written to the server: 64 MiB.
+ * The most streams of one connection. With the window of each it bounds what waits for its turn to be written to the
+ * server: 128 MiB, which is also what all connections together may hold.
  */
-const STREAMS_MAX: u32 = 1024;
+const STREAMS_MAX: u32 = 512;
 /** Ids of our own heartbeats: even, because those of streams are odd. */
 const PROBE_ID: u64 = 2;
 
@@ -29,7 +29,14 @@ const ZERO = Slice.of("0");
 const REFUSED = Slice.of("refused");
 const CLIENT_GONE = Slice.of("client_gone");
 
-const SETTINGS: StaticArray<u32> = [Setting.MaxConcurrentStreams, STREAMS_MAX];
+const SETTINGS: StaticArray<u32> = [
+  Setting.MaxConcurrentStreams,
+  STREAMS_MAX,
+  Setting.InitialWindowSize,
+  SHORT_FRAME,
+  Setting.MaxFrameSize,
+  TAKEN_FRAME_MAX,
+];
 
 /** Requests over HTTP/1.1. */
 @final
@@ -68,17 +75,14 @@ export class Lower extends Bridge {
   private readonly fromHttp1: FromHttp1 = new FromHttp1();
 
   constructor() {
-    super(Side.Server, FIRST_WINDOW);
+    super(Side.Server);
     this.fromHttp1.lower = this;
   }
 
   protected start(): void {
     const session = this.session;
     if (session.settled || session.http != Http.Two) return;
-    session.settled = true;
-    Http2.settings(this.httpOut, SETTINGS);
-    Http2.window(this.httpOut, 0, (WINDOW_MAX - session.receivable) as u32);
-    session.receivable = WINDOW_MAX;
+    this.sendSettings(SETTINGS);
   }
 
   // From the router.
