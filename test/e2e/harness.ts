@@ -52,6 +52,8 @@ export interface Row {
 export interface ProxyOptions {
   /** Worker threads; default 1. */
   concurrency?: number;
+  /** Options of Envoy's own. */
+  args?: readonly string[];
   /** Changes what meltemi.yaml came to. */
   change?: (bootstrap: Bootstrap, folder: string) => Bootstrap | Promise<Bootstrap>;
 }
@@ -123,7 +125,8 @@ export function bootstrapOf(rules: Rules, accessLog?: string): Bootstrap {
 }
 
 /** Starts an Envoy as `meltemi run` would for these rules. */
-export async function startProxy(rules: Rules, { concurrency = 1, change }: ProxyOptions = {}): Promise<Running> {
+export async function startProxy(rules: Rules, options: ProxyOptions = {}): Promise<Running> {
+  const { concurrency = 1, args = [], change } = options;
   const folder = await scratch();
   const accessLog = join(folder, "access.log");
   const made: Bootstrap = {
@@ -132,8 +135,9 @@ export async function startProxy(rules: Rules, { concurrency = 1, change }: Prox
     stats_flush_interval: "0.1s",
   };
   const log: LogLine[] = [];
+  const stock = await envoy();
   const running = await EnvoyProcess.start({
-    envoy: await envoy(),
+    envoy: { ...stock, command: (own, access) => stock.command([...own, ...args], access) },
     bootstrap: (await change?.(made, folder)) ?? made,
     files: [defaultModule],
     folders: [folder],
