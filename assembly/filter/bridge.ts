@@ -15,7 +15,6 @@ import {
   Http2,
   Http2Reader,
   Setting,
-  TAKEN_FRAME_MAX,
   WINDOW_MAX,
 } from "../http/http2";
 import { Block } from "../memory/held";

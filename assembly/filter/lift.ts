@@ -2,7 +2,7 @@ import { Reason } from "../codec/codec";
 import { Frame, Kind, Side, Status } from "../codec/frame";
 import { Property } from "../host/property";
 import { Hpack } from "../http/hpack";
-import { Breach, ErrorCode, Http2, Setting, TAKEN_FRAME_MAX } from "../http/http2";
+import { Breach, ErrorCode, Http2, Setting } from "../http/http2";
 import { Entry, Table } from "../memory/table";
 import { Sink } from "../wire/sink";
 import { Slice } from "../wire/slice";
@@ -46,8 +46,6 @@ const SETTINGS: StaticArray<u32> = [
   TABLE_BYTES,
   Setting.InitialWindowSize,
   SHORT_FRAME,
-  Setting.MaxFrameSize,
-  TAKEN_FRAME_MAX,
 ];
 
 const text = Slice.make();

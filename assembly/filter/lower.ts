@@ -3,7 +3,7 @@ import { Frame, Kind, Side, Status } from "../codec/frame";
 import { Headers } from "../http/headers";
 import { Hpack } from "../http/hpack";
 import { Http1, Http1Reader } from "../http/http1";
-import { Breach, ErrorCode, FIRST_WINDOW, Http2, PREFACE_SIZE, Setting, TAKEN_FRAME_MAX } from "../http/http2";
+import { Breach, ErrorCode, FIRST_WINDOW, Http2, PREFACE_SIZE, Setting } from "../http/http2";
 import { Sink } from "../wire/sink";
 import { Slice } from "../wire/slice";
 import { Bridge, SHORT_FRAME } from "./bridge";
@@ -34,8 +34,6 @@ const SETTINGS: StaticArray<u32> = [
   STREAMS_MAX,
   Setting.InitialWindowSize,
   SHORT_FRAME,
-  Setting.MaxFrameSize,
-  TAKEN_FRAME_MAX,
 ];
 
 /** Requests over HTTP/1.1. */

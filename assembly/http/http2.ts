@@ -25,7 +25,6 @@ export const enum Setting {
   HeaderTableSize = 1,
   MaxConcurrentStreams = 3,
   InitialWindowSize = 4,
-  MaxFrameSize = 5,
 }
 
 /** Error codes of RFC 9113, those that are sent or told apart. */
@@ -75,10 +74,8 @@ export function breachText(breach: Breach): string {
 }
 
 const FRAME_HEADER: u32 = 9;
-/** The most bytes of one frame that is sent: what every peer takes, and Envoy takes no more. */
+/** What is sent and taken in one frame: the default, since Envoy takes and sends no longer ones whatever it is told. */
 const FRAME_MAX: u32 = 16384;
-/** The most bytes of one frame that is taken, which peers are told: fewer frames, fewer calls for a long body. */
-export const TAKEN_FRAME_MAX: u32 = 256 << 10;
 export const FIRST_WINDOW: i32 = 65535;
 export const WINDOW_MAX: i64 = i32.MAX_VALUE;
 /** The longest header block, in HPACK. */
@@ -331,7 +328,7 @@ export abstract class Http2Reader {
 
 /** Whether a frame header is one that RFC 9113 allows, as far as it shows by itself. */
 function fits(type: u32, flags: u32, stream: u32, length: u32): bool {
-  if (length > (type == Type.Data ? TAKEN_FRAME_MAX : BLOCK_MAX)) return false;
+  if (length > FRAME_MAX) return false;
   switch (type) {
     case Type.Data:
     case Type.Headers:
