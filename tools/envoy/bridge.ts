@@ -199,21 +199,23 @@ function routeOf(model: Model, route: Route) {
 }
 
 /**
+ * How much later than its only attempt a request ends, in milliseconds. The attempt's end comes first, because outlier
+ * detection counts that one; but it does not come once the reply has begun.
+ */
+const GRACE = 100;
+
+/**
  * A frame's deadline, which arrives as grpc-timeout, counts as well as the route's timeout; but where Envoy looks at it,
- * it leaves the route's own timeout aside. Then the timeout of the only attempt stands in for it, as this one, too, is
- * held against the server by outlier detection; the timeout of several attempts is that of the whole stream.
+ * it leaves the route's own timeout aside. Instead the whole stream has one, and where there is only one attempt, that.
  */
 function timeouts(timeout: number | undefined, retries: Route["retries"]) {
-  const limit = seconds(timeout ?? 0);
+  const end = timeout === undefined ? undefined : seconds(retries ? timeout : timeout + GRACE);
   return {
     timeout: "0s",
-    max_stream_duration: {
-      grpc_timeout_header_max: limit,
-      ...(retries && timeout !== undefined && { max_stream_duration: limit }),
-    },
+    max_stream_duration: { grpc_timeout_header_max: end ?? "0s", ...(end && { max_stream_duration: end }) },
     ...(retries
       ? { retry_policy: retryPolicy(retries) }
-      : timeout !== undefined && { retry_policy: { per_try_timeout: limit } }),
+      : timeout !== undefined && { retry_policy: { per_try_timeout: seconds(timeout) } }),
   };
 }
 
