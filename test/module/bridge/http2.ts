@@ -131,17 +131,33 @@ export class Cutter {
   }
 }
 
-export interface Stream {
-  id: number;
-  fields: Fields;
-  data: Buffer;
-  ended: boolean;
+/** What came of a stream. */
+export class Stream {
+  fields: Fields = {};
+  ended = false;
   /** The code of its RST_STREAM. */
   reset: number | undefined;
-  /** Bytes that it may still bring. */
-  window: number;
-  /** Bytes that may still be sent on it the other way. */
-  credit: number;
+  /** Bytes of DATA so far. */
+  size = 0;
+  private parts: Buffer[] = [];
+
+  constructor(
+    readonly id: number,
+    /** Bytes that it may still bring. */
+    public window: number,
+    /** Bytes that may still be sent on it the other way. */
+    public credit: number,
+  ) {}
+
+  add(bytes: Buffer): void {
+    this.size += bytes.length;
+    this.parts.push(bytes);
+  }
+
+  get data(): Buffer {
+    if (this.parts.length > 1) this.parts = [Buffer.concat(this.parts)];
+    return this.parts[0] ?? empty;
+  }
 }
 
 /**
@@ -214,15 +230,7 @@ export class Peer {
 
   /** A stream that is opened the other way. */
   expect(id: number): Stream {
-    const stream: Stream = {
-      id,
-      fields: {},
-      data: empty,
-      ended: false,
-      reset: undefined,
-      window: this.streamWindow,
-      credit: this.streamCredit,
-    };
+    const stream = new Stream(id, this.streamWindow, this.streamCredit);
     this.streams.set(id, stream);
     return stream;
   }
@@ -258,7 +266,7 @@ export class Peer {
         break;
       case Type.data: {
         const stream = this.live(id);
-        stream.data = Buffer.concat([stream.data, payload]);
+        stream.add(payload);
         stream.window -= payload.length;
         this.window -= payload.length;
         if (payload.length && (stream.window < 0 || this.window < 0)) throw new Error(`more than the window on ${id}`);
