@@ -4,6 +4,8 @@ import { codecIndex, codecs } from "../codec/registry";
 const frame = Frame.make();
 
 export const dubbo = codecIndex("dubbo");
+export const trpc = codecIndex("trpc");
+export const brpc = codecIndex("brpc");
 export const thrift = codecIndex("thrift");
 export const awesomerpc = codecIndex("awesomerpc");
 

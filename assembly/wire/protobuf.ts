@@ -43,38 +43,59 @@ export class Protobuf {
 
   /** Steps over the field at `at` < `end`; the address behind it, MALFORMED where there is none that ends in time. */
   static next(at: usize, end: usize): usize {
-    let tag: u32 = load<u8>(at);
-    if (tag < 0x80) {
-      at++;
-    } else {
-      at = Protobuf.varint(at, end);
-      if (at == MALFORMED || Protobuf.number > (u32.MAX_VALUE as u64)) return MALFORMED;
-      tag = Protobuf.number as u32;
+    // A number or a length of one byte behind a tag of one byte: nearly always.
+    const tag: u32 = load<u8>(at);
+    if (at + 1 < end && tag - 8 < 0x78) {
+      const first: u32 = load<u8>(at, 1);
+      if (first < 0x80) {
+        const kind = tag & 7;
+        const ptr = at + 2;
+        if (kind == BYTES) {
+          if (ptr + first > end) return MALFORMED;
+          Protobuf.tag = tag;
+          Protobuf.ptr = ptr;
+          Protobuf.size = first;
+          return ptr + first;
+        }
+        if (kind == VARINT) {
+          Protobuf.tag = tag;
+          Protobuf.ptr = at + 1;
+          Protobuf.size = 1;
+          Protobuf.number = first;
+          return ptr;
+        }
+      }
     }
+    return Protobuf.any(at, end);
+  }
+
+  private static any(at: usize, end: usize): usize {
+    at = Protobuf.varint(at, end);
+    const tag = Protobuf.number;
     // There is no field 0.
-    if (tag < 8) return MALFORMED;
-    Protobuf.tag = tag;
-    const kind = tag & 7;
+    if (at == MALFORMED || tag > (u32.MAX_VALUE as u64) || tag < 8) return MALFORMED;
+    Protobuf.tag = tag as u32;
     let size: u64;
-    if (kind == BYTES) {
-      if (at < end && load<u8>(at) < 0x80) {
-        size = load<u8>(at++);
-      } else {
+    switch ((tag as u32) & 7) {
+      case VARINT: {
+        const behind = Protobuf.varint(at, end);
+        Protobuf.ptr = at;
+        Protobuf.size = (behind - at) as u32;
+        return behind;
+      }
+      case BYTES:
         at = Protobuf.varint(at, end);
         if (at == MALFORMED) return MALFORMED;
         size = Protobuf.number;
-      }
-    } else if (kind == VARINT) {
-      const behind = Protobuf.varint(at, end);
-      Protobuf.ptr = at;
-      Protobuf.size = (behind - at) as u32;
-      return behind;
-    } else if (kind == FIXED32) {
-      size = 4;
-    } else if (kind == FIXED64) {
-      size = 8;
-    } else {
-      return MALFORMED;
+        break;
+      case FIXED32:
+        size = 4;
+        break;
+      case FIXED64:
+        size = 8;
+        break;
+      default:
+        return MALFORMED;
     }
     if (size > ((end - at) as u64)) return MALFORMED;
     Protobuf.ptr = at;

@@ -30,18 +30,27 @@ export class Utf8 {
 
   /** Whether all bytes are UTF-8. */
   static valid(p: usize, size: u32): bool {
+    if (Utf8.ascii(p, size)) return true;
     const end = p + size;
     while (p < end) {
-      // Eight characters of ASCII at a time.
-      if (end - p >= 8 && !(load<u64>(p) & 0x8080808080808080)) {
-        p += 8;
-        continue;
-      }
       const length = Utf8.length(p, end);
       if (!length) return false;
       p += length;
     }
     return true;
+  }
+
+  /** Whether all bytes are ASCII, eight at a time. */
+  private static ascii(p: usize, size: u32): bool {
+    if (size < 8) {
+      let all: u32 = 0;
+      for (let i: u32 = 0; i < size; i++) all |= load<u8>(p + i);
+      return all < 0x80;
+    }
+    const last = p + size - 8;
+    let all = load<u64>(last);
+    for (; p < last; p += 8) all |= load<u64>(p);
+    return (all & 0x8080808080808080) == 0;
   }
 
   /** How many of `size` bytes of UTF-8 are at the most `most` and end with a whole code point. */
