@@ -78,6 +78,11 @@ export class Lifted {
     this.connection.upstream(Buffer.concat(frames));
   }
 
+  /** Bytes of the client that stay in the host's buffer. */
+  get unread(): number {
+    return this.connection.readInReach?.length ?? 0;
+  }
+
   get replies(): Message[] {
     return this.frames.map(decode);
   }
