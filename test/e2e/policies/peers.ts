@@ -1,4 +1,5 @@
 import { connectAwesome, startAwesomeServer } from "../../peers/awesomerpc.js";
+import { connectBrpc, startBrpcServer } from "../../peers/brpc.js";
 import { connect } from "../../peers/dubbo/client.js";
 import { greeter, startServer } from "../../peers/dubbo/server.js";
 import {
@@ -8,6 +9,7 @@ import {
   TApplicationException,
   type ThriftClient,
 } from "../../peers/thrift/node.js";
+import { connectTrpc, startTrpcServer, greeter as trpcGreeter } from "../../peers/trpc.js";
 
 /*
  * Peers of every protocol that a bridge carries, made alike: a call has a number as the value of one metadata key, and
@@ -67,6 +69,45 @@ export const peers: readonly Peer[] = [
   },
   thrift("framed", "binary"),
   thrift("unframed", "compact"),
+  {
+    ...{ name: "tRPC", protocol: "trpc", key: "number", refused: "exception" },
+    errors: {
+      refused: "Error: 0 42 refused by v1",
+      noRoute: "Error: 11 0 HTTP 404: no route",
+      unavailable: "Error: 141 0 HTTP 503: fault filter abort",
+      timeout: "Error: 21 0 HTTP 504: upstream request timeout",
+    },
+    startServer: startTrpcServer,
+    async connect(port) {
+      const { call, close } = await connectTrpc(port);
+      const worded = async (value: number) => {
+        const func = `/${trpcGreeter}/${value < 0 ? "Fail" : "Echo"}`;
+        const { ret, funcRet, message, body } = await call(func, "fig", { number: String(value) });
+        if (ret || funcRet) throw new Error(`${ret} ${funcRet} ${message}`);
+        return body;
+      };
+      return { call: worded, close };
+    },
+  },
+  {
+    ...{ name: "bRPC", protocol: "brpc", key: "log_id", refused: "42" },
+    errors: {
+      refused: "Error: 42 refused by v1",
+      noRoute: "Error: 1001 HTTP 404: no route",
+      unavailable: "Error: 1009 HTTP 503: fault filter abort",
+      timeout: "Error: 1008 HTTP 504: upstream request timeout",
+    },
+    startServer: startBrpcServer,
+    async connect(port) {
+      const { call, close } = await connectBrpc(port);
+      const worded = async (value: number) => {
+        const { code, text, body } = await call(value < 0 ? "Fail" : "Echo", "fig", { logId: value });
+        if (code) throw new Error(`${code} ${text}`);
+        return body;
+      };
+      return { call: worded, close };
+    },
+  },
 ];
 
 /** Its number is the name of one of several services. */
