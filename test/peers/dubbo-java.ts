@@ -1,4 +1,5 @@
-import { buildJavaPeer, type ConsumerCheck } from "./java.js";
+import { createInterface } from "node:readline";
+import { buildJavaPeer, type ConsumerCheck, end, type JavaPeer } from "./java.js";
 
 export type { ConsumerCheck };
 
@@ -6,11 +7,28 @@ export type { ConsumerCheck };
  * Apache Dubbo for Java as a peer: the reference implementation, so what it sends and accepts is Dubbo.
  */
 
+/** How a call ended: `value`, or an `exception` by its class; `kind` is Dubbo's own word for what went wrong. */
+export type CallerOutcome = {
+  ms: number;
+  value?: unknown;
+  exception?: string;
+  message?: string;
+  kind?: string | number;
+};
+
+export type Caller = {
+  /** Calls that method of Greeter; `timeout` is the caller's own, in milliseconds. */
+  call(method: string, argument: string | number, timeout?: number): Promise<CallerOutcome>;
+  stop(): Promise<void>;
+};
+
 export type Java = {
   /** Starts a provider and waits until it can be called. Without `port`, a free one; `version` is as in startServer. */
   provider(options?: { port?: number; version?: string }): Promise<{ readonly port: number; stop(): Promise<void> }>;
   /** Calls the provider at that address in every way that Consumer.java has; the first call with that `dubbo.tag`. */
   consumer(host: string, port: number, tag?: string): Promise<ConsumerCheck[]>;
+  /** A client with one connection that calls what it is told; idle, it sends a heartbeat after that many milliseconds. */
+  caller(host: string, port: number, heartbeatMs?: number): Caller;
 };
 
 /** Answers null, and says so on standard error, where the machine has no Maven or no JDK. Throws if the build fails. */
@@ -21,6 +39,38 @@ export async function buildJava(): Promise<Java | null> {
     peer && {
       provider: ({ port, version = "java" } = {}) => peer.provider(port, version),
       consumer: (host, port, tag) => peer.consumer(host, String(port), ...(tag === undefined ? [] : [tag])),
+      caller: (host, port, heartbeatMs = 60_000) => startCaller(peer, host, port, heartbeatMs),
     }
   );
+}
+
+function startCaller(peer: JavaPeer, host: string, port: number, heartbeatMs: number): Caller {
+  const child = peer.start("Caller", host, String(port), String(heartbeatMs));
+  const waiting = new Map<number, { resolve(outcome: CallerOutcome): void; reject(error: Error): void }>();
+  let complaints = "";
+  child.stderr.on("data", (chunk) => {
+    complaints = (complaints + chunk).slice(-4000);
+  });
+  child.on("exit", () => {
+    for (const { reject } of waiting.values()) reject(new Error(`the caller has ended:\n${complaints}`));
+  });
+  const answer = (id: number) =>
+    new Promise<CallerOutcome>((resolve, reject) => {
+      waiting.set(id, { resolve, reject });
+    });
+  createInterface({ input: child.stdout }).on("line", (text) => {
+    if (!text.startsWith("{")) return;
+    const { id, ...outcome } = JSON.parse(text) as CallerOutcome & { id: number };
+    waiting.get(id)?.resolve(outcome);
+    waiting.delete(id);
+  });
+  let lastId = 0;
+  return {
+    call(method, argument, timeout = 10_000) {
+      const id = ++lastId;
+      child.stdin.write(`${JSON.stringify({ id, method, argument, timeout })}\n`);
+      return answer(id);
+    },
+    stop: () => end(child),
+  };
 }

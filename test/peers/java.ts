@@ -1,4 +1,4 @@
-import { type ChildProcess, execFile, spawn } from "node:child_process";
+import { type ChildProcess, type ChildProcessWithoutNullStreams, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { createServer } from "node:net";
@@ -24,6 +24,8 @@ export type JavaPeer = {
   provider(port?: number, ...args: string[]): Promise<{ readonly port: number; stop(): Promise<void> }>;
   /** Runs `Consumer ARGS` and answers what it prints. */
   consumer(...args: string[]): Promise<ConsumerCheck[]>;
+  /** Starts another class of the project. */
+  start(main: string, ...args: string[]): ChildProcessWithoutNullStreams;
 };
 
 /**
@@ -52,35 +54,37 @@ export async function buildJavaPeer(name: string, jvmOptions: string[] = []): Pr
     }
   }
   const classpath = `${join(output, "classes")}:${readFileSync(classpathFile, "utf8").trim()}`;
-  const start = (main: string, args: string[]) =>
-    spawn("java", [...jvmOptions, ...quickStart, "-cp", classpath, `org.meltemi.demo.${main}`, ...args], {
-      stdio: ["ignore", "pipe", "pipe"],
-    });
+  const start = (main: string, ...args: string[]) =>
+    spawn("java", [...jvmOptions, ...quickStart, "-cp", classpath, `org.meltemi.demo.${main}`, ...args]);
 
   return {
     async provider(port, ...args) {
       const chosen = port ?? (await freePort());
-      const child = start("Provider", [String(chosen), ...args]);
+      const child = start("Provider", String(chosen), ...args);
       await line(child, (text) => text === `READY ${chosen}`);
       return {
         port: chosen,
-        async stop() {
-          if (child.exitCode !== null || child.signalCode !== null) return;
-          // Nothing is to be saved, and its orderly end takes seconds.
-          child.kill("SIGKILL");
-          await once(child, "exit");
-        },
+        stop: () => end(child),
       };
     },
     async consumer(...args) {
-      const child = start("Consumer", args);
+      const child = start("Consumer", ...args);
       try {
         return JSON.parse(await line(child, (text) => text.startsWith("[{")));
       } finally {
         child.kill("SIGKILL");
       }
     },
+    start,
   };
+}
+
+/** Ends a program and waits until it is gone. */
+export async function end(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  // Nothing is to be saved, and its orderly end takes seconds.
+  child.kill("SIGKILL");
+  await once(child, "exit");
 }
 
 function built(project: string, classpathFile: string): boolean {
