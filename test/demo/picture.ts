@@ -1,5 +1,5 @@
 // A picture of what a terminal shows, for the README:
-//   tmux new -d -s demo -x 104 -y 30 'npm start -- route'
+//   tmux new -d -s demo -x 110 -y 34 'npm start'
 //   tmux capture-pane -p -e -t demo | node dist/test/demo/picture.js > docs/live-view.svg
 import { text as readAll } from "node:stream/consumers";
 

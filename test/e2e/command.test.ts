@@ -81,6 +81,7 @@ describe("meltemi run --print", () => {
   it.each([
     [["envoy/observe/meltemi.yaml"]],
     [["envoy/route/meltemi.yaml"]],
+    [["envoy/bridge/meltemi.yaml"]],
     [["envoy/route/meltemi.yaml", "--access-log", "/dev/stdout"]],
     [["envoy/observe/meltemi.yaml", "--access-log", "/dev/null"]],
   ])("writes what Envoy accepts: %j", async (args) => {
@@ -100,17 +101,58 @@ describe("meltemi run --print", () => {
 });
 
 describe("meltemi run", () => {
+  /** Where the tool says that clients connect. */
+  const portOf = (said: { err: string }) =>
+    eventually(() => {
+      const address = /clients connect to 127\.0\.0\.1:(\d+)/.exec(said.err)?.[1];
+      if (address === undefined) throw new Error(`no address yet: ${said.err}`);
+      return Number(address);
+    });
+
+  it("shows what a bridge does with requests, each of them once", async () => {
+    const [v1, v2] = [ended(await startServer()), ended(await startServer())];
+    const file = join(await scratch(), "meltemi.yaml");
+    const rules = yaml({
+      mode: "bridge",
+      subsets: { v1: v1.port, v2: v2.port },
+      routes: [
+        { match: { method: "add" }, subset: "v2", fault: { abort: { httpStatus: 503, percentage: 100 } } },
+        { match: { "dubbo.tag": "gray" }, subset: "v2" },
+        { subset: "v1" },
+      ],
+    });
+    // Envoy's metrics take a dot for the end of a cluster's name.
+    await writeFile(file, rules.replace('"name":"greeter"', '"name":"greeter.prod"'));
+    const { said } = start(["run", "--json", file]);
+    const client = await connect({ port: await portOf(said) });
+    for (const tag of ["gray", "gray", "blue"]) {
+      await client.call(greeter, "echo", [tag], { attachments: { "dubbo.tag": tag } });
+    }
+    await expect(client.call(greeter, "add", [1, 2])).rejects.toThrow("fault filter abort");
+    await client.close();
+    await eventually(() => {
+      const last = JSON.parse(said.out.trimEnd().split("\n").at(-1) ?? "");
+      expect(last).toMatchObject({
+        methods: [
+          { direction: "outbound", method: "add", requests: 1, statuses: [{ label: "unavailable", total: 1 }] },
+          { direction: "outbound", method: "echo", requests: 3, statuses: [{ label: "ok", total: 3 }] },
+        ],
+        upstreams: [
+          { label: "greeter_prod|v1", total: 1 },
+          { label: "greeter_prod|v2", total: 2 },
+        ],
+        interventions: [{ label: "aborted", total: 1 }],
+      });
+    });
+  });
+
   it("shows what passes, and ends on SIGINT without leaving anything behind", async () => {
     const server = ended(await startServer());
     const folder = await scratch();
     await writeFile(join(folder, "meltemi.yaml"), yaml({ endpoints: [server.port] }));
     // meltemi.yaml in the working directory is what runs unless another is named.
     const { child, said, exit } = start(["run", "--json"], { cwd: folder });
-    const port = await eventually(() => {
-      const address = /clients connect to 127\.0\.0\.1:(\d+)/.exec(said.err)?.[1];
-      if (address === undefined) throw new Error(`no address yet: ${said.err}`);
-      return Number(address);
-    });
+    const port = await portOf(said);
     const client = await connect({ port });
     expect(await client.call(greeter, "add", [1, 2])).toBe(3);
     expect(await client.call(greeter, "sayHello", ["fig"])).toBe("Hello fig from v1");
