@@ -406,6 +406,7 @@ export abstract class Bridge extends Http2Reader {
       (rest.size && !block.append(rest.ptr, rest.size)) ||
       (asides.size && !session.asides.append(asides.ptr, asides.size)) ||
       session.httpBlock.size > WAITING_MAX ||
+      (session.http == Http.Unknown && session.rpcBlock.size > WAITING_MAX) ||
       session.asides.size > WAITING_MAX ||
       (this.rpcSide == Side.Client && session.heldForHttp > HELD_MAX)
     ) {
