@@ -48,6 +48,7 @@ function envoys(): void {
   header("te", "trailers");
   header("x-forwarded-proto", "http");
   header("x-request-id", "8f0e2b9c");
+  header("tracestate", "");
   header("x-envoy-expected-rq-timeout-ms", "15000");
   header("date", "Sat, 01 Jan 2000 00:00:00 GMT");
   header("server", "envoy");

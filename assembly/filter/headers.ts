@@ -19,6 +19,7 @@ const PREFIX = Slice.of("meltemi-");
 const X_ENVOY = Slice.of("x-envoy-");
 const X_FORWARDED = Slice.of("x-forwarded-");
 const X_REQUEST_ID = Slice.of("x-request-id");
+const TRACESTATE = Slice.of("tracestate");
 /** What HTTP or Envoy gives a meaning, beside whole families. */
 const RESERVED: StaticArray<Slice> = [
   Slice.of("connection"),
@@ -240,6 +241,8 @@ function add(headers: Headers, i: u32, changes: Changes): void {
     // A pseudo-header, HTTP's or Envoy's own, or a name that no client of HTTP/2 may write.
     return;
   }
+  // Envoy's tracer adds an empty one where there is none.
+  if (!actual.size && name.is(TRACESTATE.ptr, TRACESTATE.size)) return;
   if (HeaderRule.fits(actual)) changes.set(key, size, actual.ptr, actual.size);
 }
 

@@ -191,6 +191,7 @@ describe("tracing", () => {
     // Nothing else of Envoy's own reaches the frame.
     const keys = new Set(v1.requests.flatMap(({ attachments }) => Object.keys(attachments)));
     expect([...keys].sort()).toEqual(["dubbo", "interface", "number", "traceparent", "tracestate"]);
+    expect(hello).not.toHaveProperty("tracestate");
     await client.close();
     await proxy.assertSound();
   });
