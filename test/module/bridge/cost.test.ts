@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { Host } from "../../../tools/host/host.js";
 import { encodeHeartbeat, encodeReply, encodeRequest } from "../../peers/dubbo/codec.js";
-import { callsOf, reply, request, samples, sum } from "../support.js";
+import { callsOf, reply, request, samples } from "../support.js";
 import { data, headers, reset, windowMax } from "./http2.js";
 import {
   asked,
@@ -15,6 +15,7 @@ import {
   opaque,
   responded,
   response,
+  total,
 } from "./support.js";
 
 /** What a bridge costs the host in calls, and in memory when it is all over. */
@@ -212,7 +213,7 @@ describe("guest memory", () => {
         it.client(request(7));
         return it;
       });
-      expect(sum(host, "meltemi_in_flight")).toBe(3000);
+      expect(total(host, "meltemi_in_flight")).toBe(3000);
       const most = host.memoryBytes;
       for (const { connection } of all) connection.close("client");
       return most;

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { encodeReply, encodeRequest } from "../../peers/dubbo/codec.js";
-import { reply, request, sum } from "../support.js";
+import { reply, request } from "../support.js";
 import {
   block,
   Code,
@@ -28,6 +28,7 @@ import {
   outcomes,
   responded,
   response,
+  total,
 } from "./support.js";
 
 /** What lift makes of what comes back instead of a reply. */
@@ -368,7 +369,7 @@ describe("HTTP/2 that Envoy does not write, but might", () => {
     it.http(response(13, reply(6)));
     expect(it.statuses).toEqual([[6, ok]]);
     expect(outcomes(host)).toEqual({ oneway: 6, ok: 1 });
-    expect(sum(host, "meltemi_request_duration_milliseconds")).toBe(1);
+    expect(total(host, "meltemi_request_duration_milliseconds")).toBe(1);
     expectSettled(host);
   });
 });

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { encodeHeartbeat, encodeHeartbeatReply, encodeRequest } from "../../peers/dubbo/codec.js";
-import { reply, request, sum } from "../support.js";
+import { reply, request } from "../support.js";
 import { data, Flag, ping, pingAck, Setting, settings, Type } from "./http2.js";
 import {
   closings,
@@ -15,6 +15,7 @@ import {
   outcomes,
   responded,
   response,
+  total,
 } from "./support.js";
 
 /** What lift says to the HTTP connection manager and to its client, and when. */
@@ -91,7 +92,7 @@ describe("heartbeats of the client", () => {
     expect(it.frames.at(-1)).toEqual(encodeHeartbeatReply(4));
     it.client(encodeHeartbeat(5));
     expect(asked()).toBe(2);
-    expect(sum(host, "meltemi_heartbeats_total")).toBe(5);
+    expect(total(host, "meltemi_heartbeats_total")).toBe(5);
   });
 
   it("are not answered in the middle of a reply", async () => {
@@ -113,8 +114,8 @@ describe("heartbeats of the client", () => {
     silent.writeUInt8(silent.readUInt8(2) & ~0x40, 2);
     it.client(silent, encodeHeartbeatReply(9), reply(5));
     expect(it.peer.of(Type.ping)).toEqual([]);
-    expect(sum(host, "meltemi_heartbeats_total")).toBe(2);
-    expect(sum(host, "meltemi_unmatched_responses_total")).toBe(1);
+    expect(total(host, "meltemi_heartbeats_total")).toBe(2);
+    expect(total(host, "meltemi_unmatched_responses_total")).toBe(1);
     expect(it.frames).toEqual([]);
   });
 });
@@ -203,7 +204,7 @@ describe("streams that the HTTP connection manager allows", () => {
     }
     gone.connection.close("client");
     expect(it.peer.streams.size).toBe(1);
-    expect(sum(host, "meltemi_in_flight")).toBe(4);
+    expect(total(host, "meltemi_in_flight")).toBe(4);
     it.http(settings({ [Setting.maxConcurrentStreams]: 2 }));
     host.tick();
     expect(it.peer.streams.size).toBe(3);
@@ -252,7 +253,7 @@ describe("limits", () => {
       it.client(request(8), bytes, request(9));
       expect(it.closed).toBe(true);
       expect(closings(host, reason)).toBe(1);
-      expect(sum(host, "meltemi_decode_errors_total", { reason })).toBe(1);
+      expect(total(host, "meltemi_decode_errors_total", { reason })).toBe(1);
       other.http(response(1, reply(1)));
       expect(other.frames).toEqual([reply(1)]);
       expect(outcomes(host)).toEqual({ ok: 1, upstream_gone: 2 });

@@ -1,7 +1,7 @@
 import { expect } from "vitest";
 import type { Connection, Host, Root } from "../../../tools/host/host.js";
 import { decode, encodeHeartbeatReply, FrameCutter, type Message } from "../../peers/dubbo/codec.js";
-import { load, samples, sum } from "../support.js";
+import { type Labels, load, samples, sum } from "../support.js";
 import { data, type Fields, Flag, headers, Peer, pingAck, preface, settings, settingsAck, Type } from "./http2.js";
 
 /*
@@ -274,12 +274,16 @@ export class Random {
   }
 }
 
-/** How many connections were closed for a reason. */
-export function closings(host: Host, reason: string): number {
+/** What is counted under a name, with these labels. */
+export function total(host: Host, name: string, labels: Labels = {}): number {
   // Ticks that only go on with a bridge do not tell what was counted; the one behind them does.
   host.tick();
-  return sum(host, "meltemi_closed_connections_total", { reason });
+  return sum(host, name, labels);
 }
+
+/** How many connections were closed for a reason. */
+export const closings = (host: Host, reason: string): number =>
+  total(host, "meltemi_closed_connections_total", { reason });
 
 /** How many requests ended how. */
 export function outcomes(host: Host): Record<string, number> {
@@ -293,7 +297,6 @@ export function outcomes(host: Host): Record<string, number> {
 
 /** Holds that nothing is in flight any more, and that the guest lives. */
 export function expectSettled(host: Host): void {
-  host.tick();
-  expect(sum(host, "meltemi_in_flight")).toBe(0);
+  expect(total(host, "meltemi_in_flight")).toBe(0);
   expect(host.failed).toBeUndefined();
 }

@@ -10,8 +10,8 @@ import {
   encodeRequest,
   FrameCutter,
 } from "../../peers/dubbo/codec.js";
-import { awesome, sum } from "../support.js";
-import { expectBytes, expectSettled, idOf, opaque, Random, withId } from "./support.js";
+import { awesome } from "../support.js";
+import { expectBytes, expectSettled, idOf, opaque, Random, total, withId } from "./support.js";
 import { type Fields, Whole, type WholeOptions } from "./whole.js";
 
 /** What the two protocols have in common, for peers that are independent of the module. */
@@ -191,7 +191,7 @@ describe.each(protocols)("$name, through Node's HTTP", (protocol) => {
         fc.asyncProperty(seed, (seed) => play(whole, protocol, serve, seed)),
         { numRuns: 20, seed: 1, endOnFailure: true },
       );
-      await until(() => sum(whole.host, "meltemi_in_flight") === 0);
+      await until(() => total(whole.host, "meltemi_in_flight") === 0);
       expectSettled(whole.host);
     },
     60_000,
@@ -256,7 +256,7 @@ describe("headers", () => {
     });
     expect(Object.keys(seen[0] ?? {})).not.toContain("with blank");
     expect(Object.keys(seen[0] ?? {})).not.toContain("x-lines");
-    expect(sum(whole.host, "meltemi_unwritten_changes_total")).toBe(0);
+    expect(total(whole.host, "meltemi_unwritten_changes_total")).toBe(0);
   });
 
   it("that a route changes are written into the request and into the reply", async () => {
@@ -293,7 +293,7 @@ describe("headers", () => {
     expect(asked.toString("latin1")).not.toContain("gone");
     const { packetId, data } = Response.decode(got);
     expect([Number(packetId), data.appResponse, data.responseProps]).toEqual([7, "fine", { trace: "t-1" }]);
-    expect(sum(whole.host, "meltemi_unwritten_changes_total")).toBe(0);
+    expect(total(whole.host, "meltemi_unwritten_changes_total")).toBe(0);
   });
 
   it("of a frame that cannot be written anew are counted, and the frame passes as it is", async () => {
@@ -304,7 +304,7 @@ describe("headers", () => {
     });
     expectBytes(withId(asked, 7), request);
     expectBytes(got, opaque("reply", 7, 90));
-    expect(sum(whole.host, "meltemi_unwritten_changes_total")).toBe(2);
+    expect(total(whole.host, "meltemi_unwritten_changes_total")).toBe(2);
   });
 
   it("of a large frame are written as well, and the rest of it stays", async () => {
