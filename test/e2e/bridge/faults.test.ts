@@ -5,7 +5,7 @@ import { encodeReply, encodeRequest } from "../../peers/dubbo/codec.js";
 import { blob, greeter, startServer } from "../../peers/dubbo/server.js";
 import { ended, eventually, type ProxyOptions, type Running, startProxy } from "../harness.js";
 import { connectRaw } from "../raw.js";
-import { failure, type Request, shuffled, startScripted, tally } from "./peers.js";
+import { failure, http1, type Request, shuffled, startScripted, tally } from "./peers.js";
 
 /*
  * Each request is answered once, whatever happens: by its reply, by the protocol's own error, or by the end of the
@@ -98,6 +98,24 @@ describe("a server that", () => {
     expect(raw.count).toBeLessThan(2_000_000);
     expect(await other.call(greeter, "echo", ["fig"])).toBe("fig");
     await other.close();
+    await settled(proxy);
+  });
+
+  it("ends one of its connections, with HTTP/1.1 inside: only the request on it gets an error", async () => {
+    const server = await startScripted(({ id, method, args }, socket) => {
+      const reply = encodeReply(id, args[0]);
+      if (method === "echo") socket.write(reply);
+      else if (method === "slow") socket.resetAndDestroy();
+      else socket.write(reply.subarray(0, reply.length - 1), () => socket.end());
+    });
+    const proxy = await startProxy({ mode: "bridge", endpoints: [server.port] }, http1);
+    const client = await connect({ port: proxy.port });
+    const methods = Array.from({ length: 90 }, (_, i) => ["echo", "slow", "sayHello"][i % 3] as string);
+    const calls = methods.map((method) => client.call(greeter, method, ["fig"]));
+    expect(await tally(calls)).toEqual({ reply: 30, [unavailable]: 60 });
+    expect(await client.call(greeter, "echo", ["fig"])).toBe("fig");
+    expect(client.unexpected).toBe(0);
+    await client.close();
     await settled(proxy);
   });
 

@@ -3,6 +3,7 @@ import { type AddressInfo, createServer, type Socket } from "node:net";
 import { onTestFinished } from "vitest";
 import { type DubboClient, StatusError } from "../../peers/dubbo/client.js";
 import { decode, encodeHeartbeatReply, FrameCutter, type Message } from "../../peers/dubbo/codec.js";
+import type { ProxyOptions } from "../harness.js";
 
 /*
  * A Dubbo server that does what a test tells it, right or wrong, and the account of what came of many calls.
@@ -67,6 +68,14 @@ export async function startScripted(
     stop,
   };
 }
+
+/** Has the router speak HTTP/1.1 to the server's leg, although the protocol has heartbeats. */
+export const http1: ProxyOptions = {
+  change: (bootstrap) =>
+    JSON.parse(JSON.stringify(bootstrap), (key, value) =>
+      key === "explicit_http_config" ? { http_protocol_options: {} } : value,
+    ),
+};
 
 /** The same in another order, by a seed that makes it the same each time. */
 export function shuffled<T>(items: readonly T[], seed = 1): T[] {
