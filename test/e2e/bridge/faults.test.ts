@@ -142,6 +142,28 @@ describe("a server that", () => {
     await settled(proxy);
   });
 
+  it("stops within a long reply: after limits.wait those that wait behind it lose the connection", async () => {
+    const stalling = await startScripted(({ id }, socket) => {
+      socket.write(encodeReply(id, blob(2_000_000)).subarray(0, 1_000_000));
+    });
+    const other = ended(await startServer());
+    const proxy = await startProxy({
+      mode: "bridge",
+      subsets: { stalling: stalling.port, other: other.port },
+      routes: [{ match: { method: "blob" }, subset: "stalling" }, { subset: "other" }],
+      limits: { wait: "500ms" },
+    });
+    const raw = await connectRaw(proxy.port);
+    await raw.send(encodeRequest(1, greeter, "blob", [2_000_000]));
+    await eventually(() => expect(raw.count).toBeGreaterThan(900_000));
+    expect(raw.open).toBe(true);
+    await raw.send(encodeRequest(2, greeter, "echo", ["fig"]));
+    await raw.closed;
+    expect(other.stats.requests.echo).toBe(1);
+    expect(await proxy.metric("meltemi_closed_connections_total", { reason: "stalled" })).toBe(1);
+    await settled(proxy);
+  });
+
   it("is gone: an error for each request, until it is back", async () => {
     const first = await startServer();
     const { port } = first;
@@ -310,6 +332,25 @@ describe("a client that", () => {
     raw.reset();
     expect(await tally(kept)).toEqual({ [unavailable]: 20 });
     expect(await other.call(greeter, "echo", ["fig"])).toBe("fig");
+    await other.close();
+    await settled(proxy);
+  });
+
+  it("stops within a long request: others are answered, after limits.wait at the latest", async () => {
+    const server = ended(await startServer());
+    const proxy = await bridge(server.port, { limits: { wait: "500ms" } });
+    const other = await connect({ port: proxy.port });
+    expect(await other.call(greeter, "echo", ["fig"])).toBe("fig");
+    const raw = await connectRaw(proxy.port);
+    await raw.send(encodeRequest(1, greeter, "echo", [blob(2_000_000)]).subarray(0, 1_000_000));
+    await eventually(async () => {
+      expect(await proxy.metric("meltemi_in_flight", { method: "echo", direction: "inbound" })).toBe(1);
+    });
+    const calls = Array.from({ length: 20 }, () => other.call(greeter, "echo", ["fig"]));
+    const { reply = 0, [unavailable]: failed = 0 } = await tally(calls);
+    expect(reply + failed).toBe(calls.length);
+    expect(await other.call(greeter, "echo", ["fig"])).toBe("fig");
+    raw.reset();
     await other.close();
     await settled(proxy);
   });
