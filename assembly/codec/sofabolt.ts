@@ -65,9 +65,10 @@ const CONNECTION_CLOSED = Slice.of("connection_closed");
 const SERVER_SERIAL_EXCEPTION = Slice.of("server_serial_exception");
 const SERVER_DESERIAL_EXCEPTION = Slice.of("server_deserial_exception");
 
-/** What a server writes that has thrown, and its field for the text. */
+/** What a server writes that has thrown, and the two fields by which Node tells an exception, the text and null. */
 const EXCEPTION_CLASS = Slice.of("com.alipay.remoting.rpc.exception.RpcServerException");
 const EXCEPTION_TEXT = Slice.of("detailMessage");
+const EXCEPTION_STACK = Slice.of("stackTrace");
 
 /**
  * SOFABolt (layout: its encoders and decoders in Java, checked against them, against the ones in Node, and against a
@@ -319,14 +320,16 @@ export class SofaBolt extends Codec {
     sink.u32(0);
     sink.bytes(EXCEPTION_CLASS.ptr, EXCEPTION_CLASS.size);
     const content = sink.size;
-    // A map with a type: M, t and the class, then fields, then z.
-    sink.u8(0x4d);
-    sink.u8(0x74);
-    sink.u16(EXCEPTION_CLASS.size);
+    // In Hessian: O, a class with two fields, and o, an object of it.
+    sink.u8(0x4f);
+    sink.u16(0xc800 | EXCEPTION_CLASS.size);
     sink.bytes(EXCEPTION_CLASS.ptr, EXCEPTION_CLASS.size);
-    writeString(sink, EXCEPTION_TEXT.ptr, EXCEPTION_TEXT.size);
+    sink.u8(0x92);
+    writeName(sink, EXCEPTION_TEXT);
+    writeName(sink, EXCEPTION_STACK);
+    sink.u16(0x6f90);
     writeString(sink, message, min<u32>(messageSize, MESSAGE_MAX));
-    sink.u8(0x7a);
+    sink.u8(0x4e);
     if (!sink.full) store32(sink.ptr + content - EXCEPTION_CLASS.size - 4, sink.size - content);
     finish(sink, start);
   }
@@ -381,6 +384,12 @@ function writeChange(sink: Sink, changes: Changes, i: u32): void {
   sink.bytes(key.ptr, key.size);
   sink.u32(value.size);
   sink.bytes(value.ptr, value.size);
+}
+
+/** A short Hessian string. */
+function writeName(sink: Sink, name: Slice): void {
+  sink.u8(name.size);
+  sink.bytes(name.ptr, name.size);
 }
 
 /** A Hessian string, whose length counts characters: what is not ASCII becomes a question mark. */

@@ -12,8 +12,8 @@ export interface Chain {
 }
 
 interface Counted {
-  /** Bytes of each side that belong to no request and no reply: heartbeats. */
-  others?: { client: number; server: number };
+  /** Bytes of each side that belong to no request and no reply: heartbeats. `any` where that is for the peers to say. */
+  others?: { client: number; server: number } | "any";
 }
 
 /** Rules with `routes` have the server as subset `right`, and nobody as `wrong`. */
@@ -37,10 +37,14 @@ export async function startChain(server: number, protocol: string, rules: Pick<R
         rows.reduce((sum, row) => sum + (row.direction === "outbound" ? row[asked] : row[back]), 0);
       await eventually(async () => {
         const rows = await proxy.requests();
-        expect(sum(rows, "requestBytes", "responseBytes")).toBe(bytes("fromClient") - others.client);
-        expect(sum(rows, "responseBytes", "requestBytes")).toBe(bytes("fromServer") - others.server);
+        const heartbeats = {
+          client: bytes("fromClient") - sum(rows, "requestBytes", "responseBytes"),
+          server: bytes("fromServer") - sum(rows, "responseBytes", "requestBytes"),
+        };
+        if (others === "any") expect(Math.min(heartbeats.client, heartbeats.server)).toBeGreaterThanOrEqual(0);
+        else expect(heartbeats).toEqual(others);
+        expect(await proxy.metric("meltemi_in_flight")).toBe(0);
       });
-      expect(await proxy.metric("meltemi_in_flight")).toBe(0);
       expect(await proxy.metric("meltemi_decode_errors_total")).toBe(0);
       expect(await proxy.metric("meltemi_unmatched_responses_total")).toBe(0);
       await proxy.assertSound();

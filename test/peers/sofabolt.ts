@@ -16,6 +16,34 @@ export const dialects: readonly Dialect[] = ["bolt 1", "bolt 2", "bolt 2 with ch
 
 export const greeter = "org.meltemi.demo.Greeter:1.0";
 
+/** Bytes of a frame, as far as its first bytes tell: never less than 20. */
+export function boltLength(frame: Buffer): number {
+  const second = frame[0] === 2;
+  const fields = second ? 1 : 0;
+  const header = 20 + (frame[1 + fields] === 0 ? 0 : 2) + (second ? 2 : 0);
+  if (frame.length < header) return header;
+  const checked = second && frame[1] === 2 && (frame.readUInt8(11) & 1) === 1;
+  const lengths = header - 8;
+  const parts = frame.readUInt16BE(lengths) + frame.readUInt16BE(lengths + 2) + frame.readUInt32BE(lengths + 4);
+  return header + parts + (checked ? 4 : 0);
+}
+
+/** What is done with a frame before it is passed on. */
+export interface BoltFrame {
+  type: "request" | "oneway" | "response";
+  heartbeat: boolean;
+  id: number;
+}
+
+export function readBolt(frame: Buffer): BoltFrame {
+  const fields = frame[0] === 2 ? 1 : 0;
+  return {
+    type: (["response", "request", "oneway"] as const)[frame.readUInt8(1 + fields)] ?? "request",
+    heartbeat: frame.readUInt16BE(2 + fields) === 0,
+    id: frame.readUInt32BE(5 + fields),
+  };
+}
+
 export interface BoltClient {
   /** Rejects with the server's error, or when the connection ends before the reply comes. */
   call(method: string, text?: string, options?: CallOptions): Promise<string>;

@@ -12,8 +12,8 @@ import java.util.concurrent.Callable;
 
 /**
  * {@code Consumer HOST PORT [TAG]}: calls a provider in every way there is, checks each outcome, and prints one line of
- * JSON: {@code [{"name":"text","ok":true,"got":"..."}]}. With TAG, every call has it in its header. Exits with 0 however
- * the calls went.
+ * JSON: {@code [{"name":"1 text","ok":true,"got":"..."}]}, where 1, 2 and 2.2 are what is spoken: protocol 1, protocol 2,
+ * and that with checksums. With TAG, every call has it in its header. Exits with 0 however the calls went.
  */
 public final class Consumer {
   private static final List<String> results = new ArrayList<>();
@@ -107,7 +107,7 @@ public final class Consumer {
       ok = Objects.equals(expected, value);
       got = String.valueOf(value);
     } catch (Exception e) {
-      got = e.toString();
+      got = e + (e.getCause() == null ? "" : ": " + e.getCause().getMessage());
     }
     results.add("{\"name\":" + json(name) + ",\"ok\":" + ok + ",\"got\":" + json(got) + "}");
   }
