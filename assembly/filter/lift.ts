@@ -41,12 +41,7 @@ const DESTINATION = Slice.of("destination\0address");
 /** Room for the few fields that all replies share, and not for more: each connection has a table of its own. */
 const TABLE_BYTES: u32 = 512;
 
-const SETTINGS: StaticArray<u32> = [
-  Setting.HeaderTableSize,
-  TABLE_BYTES,
-  Setting.InitialWindowSize,
-  SHORT_FRAME,
-];
+const SETTINGS: StaticArray<u32> = [Setting.HeaderTableSize, TABLE_BYTES, Setting.InitialWindowSize, SHORT_FRAME];
 
 const text = Slice.make();
 
@@ -271,6 +266,11 @@ export class Lift extends Bridge {
     if (at) this.clientStreams.remove(at);
   }
 
+  protected finish(exchange: Exchange): void {
+    this.unremember(exchange);
+    super.finish(exchange);
+  }
+
   protected forget(exchange: Exchange): void {
     this.unremember(exchange);
     super.forget(exchange);
@@ -423,15 +423,20 @@ export class Lift extends Bridge {
       this.settleReply(exchange);
       return this.finish(exchange);
     }
-    // What was held of a reply that is none any more.
-    exchange.toRpc.release();
-    exchange.turn.leave();
+    const whole = !exchange.cut.rest;
+    if (!whole) {
+      // What was held of a frame that is none any more.
+      exchange.toRpc.release();
+      exchange.turn.leave();
+    }
     exchange.cut.release();
     exchange.cut.rest = 0;
     const frame = this.request;
     frame.reset();
     frame.side = Side.Client;
-    frame.kind = exchange.kind as Kind;
+    // Of a stream that the client knows to be open, or is about to.
+    const isOpen = whole && exchange.begun && exchange.kind == Kind.StreamOpen;
+    frame.kind = isOpen ? Kind.StreamData : (exchange.kind as Kind);
     frame.id = exchange.id;
     frame.token = exchange.token;
     frame.method.set(exchange.method.ptr, exchange.method.size);
