@@ -25,11 +25,18 @@ export async function leg(mode: "lift" | "lower", more: object = {}) {
   return { host, sleep, root: host.configure(configuration(mode, more)) };
 }
 
+/** Cuts bytes into frames of the private protocol. */
+export interface Cutter {
+  push(bytes: Buffer): Buffer[];
+}
+
 export interface LiftedOptions {
   /** What the HTTP connection manager says first; default: settings that change nothing. */
   hello?: (peer: Peer) => Buffer;
   /** False: nobody answers PING. */
   pings?: boolean;
+  /** Of another protocol than Dubbo. */
+  cutter?: Cutter;
 }
 
 /** A client's connection with lift in it, and the HTTP connection manager behind it. */
@@ -46,7 +53,7 @@ export class Lifted {
   /** Whole frames that reached the client. */
   readonly frames: Buffer[] = [];
   closed = false;
-  private readonly cutter = new FrameCutter();
+  private readonly cutter: Cutter;
   private greeted = false;
 
   constructor(
@@ -54,6 +61,7 @@ export class Lifted {
     root: Root,
     private readonly options: LiftedOptions = {},
   ) {
+    this.cutter = options.cutter ?? new FrameCutter();
     this.connection = root.connect({
       toServer: (bytes) => {
         this.peer.push(bytes);
@@ -109,6 +117,8 @@ export interface LoweredOptions {
   hello?: (peer: Peer) => Buffer;
   /** What the server does with a heartbeat; default: it answers at once. */
   onHeartbeat?: (id: number) => void;
+  /** Of another protocol than Dubbo, without heartbeats. */
+  cutter?: Cutter;
 }
 
 /** A router's connection with lower in it, and the server behind it. */
@@ -128,13 +138,14 @@ export class Lowered {
   closed = false;
   /** The next stream that the router opens. */
   next = 1;
-  private readonly cutter = new FrameCutter();
+  private readonly cutter: Cutter;
 
   constructor(
     readonly host: Host,
     root: Root,
     private readonly options: LoweredOptions = {},
   ) {
+    this.cutter = options.cutter ?? new FrameCutter();
     this.connection = root.connect({
       toServer: (bytes) => {
         for (const frame of this.cutter.push(bytes)) this.take(frame);
@@ -148,7 +159,7 @@ export class Lowered {
 
   private take(frame: Buffer): void {
     const flags = frame.readUInt8(2);
-    if (!(flags & 0x20)) {
+    if (this.options.cutter || !(flags & 0x20)) {
       this.requests.push(frame);
     } else if (flags & 0x80) {
       this.heartbeats++;
