@@ -7,16 +7,8 @@ import { Clock } from "../host/clock";
 import { Action, Stream } from "../host/stream";
 import { Headers } from "../http/headers";
 import { Hpack } from "../http/hpack";
-import {
-  Breach,
-  breachText,
-  ErrorCode,
-  FIRST_WINDOW,
-  Http2,
-  Http2Reader,
-  Setting,
-  WINDOW_MAX,
-} from "../http/http2";
+import { Http1 } from "../http/http1";
+import { Breach, breachText, ErrorCode, FIRST_WINDOW, Http2, Http2Reader, Setting, WINDOW_MAX } from "../http/http2";
 import { Block } from "../memory/held";
 import { Link, List } from "../memory/list";
 import { Table } from "../memory/table";
@@ -456,7 +448,12 @@ export abstract class Bridge extends Http2Reader {
     const session = this.session;
     if (session.owner == changetype<usize>(exchange)) {
       this.rpcOut.bytes(p, n);
-      session.progress = Clock.now();
+      session.moved += n;
+      // A few bytes now and then are none: others wait.
+      if (session.moved >= SHORT_FRAME) {
+        session.moved = 0;
+        session.progress = Clock.now();
+      }
       if (!rest) this.disown();
       return;
     }
@@ -478,6 +475,7 @@ export abstract class Bridge extends Http2Reader {
   private own(exchange: Exchange): void {
     const session = this.session;
     session.owner = changetype<usize>(exchange);
+    session.moved = 0;
     session.progress = Clock.now();
     this.owned.append(session.owned);
   }
@@ -531,7 +529,9 @@ export abstract class Bridge extends Http2Reader {
   protected send(exchange: Exchange, p: usize, n: u32, end: bool): void {
     const session = this.session;
     if (session.http == Http.One) {
-      this.httpOut.bytes(p, n);
+      if (!exchange.streamed) this.httpOut.bytes(p, n);
+      else if (n) Http1.chunk(this.httpOut, p, n);
+      if (exchange.streamed && end) Http1.lastChunk(this.httpOut);
       exchange.sentEnd = end;
       return;
     }

@@ -24,17 +24,16 @@ const PROBE_ID: u64 = 2;
 const CONTENT_TYPE_INDEX: u32 = 31;
 const CONTENT_TYPE = Slice.of("content-type");
 const CONTENT_LENGTH = Slice.of("content-length");
+const TRANSFER_ENCODING = Slice.of("transfer-encoding");
+const CHUNKED = Slice.of("chunked");
+const CONNECTION = Slice.of("connection");
+const CLOSE = Slice.of("close");
 const OUTCOME = Slice.of("meltemi-status");
 const ZERO = Slice.of("0");
 const REFUSED = Slice.of("refused");
 const CLIENT_GONE = Slice.of("client_gone");
 
-const SETTINGS: StaticArray<u32> = [
-  Setting.MaxConcurrentStreams,
-  STREAMS_MAX,
-  Setting.InitialWindowSize,
-  SHORT_FRAME,
-];
+const SETTINGS: StaticArray<u32> = [Setting.MaxConcurrentStreams, STREAMS_MAX, Setting.InitialWindowSize, SHORT_FRAME];
 
 /** Requests over HTTP/1.1. */
 @final
@@ -168,6 +167,7 @@ export class Lower extends Bridge {
       exchange.id = frame.id;
       exchange.token = frame.token;
       exchange.kind = kind as u8;
+      exchange.streamed = kind == Kind.StreamOpen;
       const series = Requests.series(this.connection, frame, this.settings.labels);
       if (kind == Kind.OneWay) Requests.pass(this.settings, series, frame);
       else Requests.begin(exchange, this.connection, series, frame);
@@ -226,16 +226,25 @@ export class Lower extends Bridge {
     this.answer(exchange, status);
   }
 
-  /** Ends the exchange with a response that is nothing but a status. */
+  /** Ends the exchange with a response that is nothing but a status, or the response that has begun. */
   private answer(exchange: Exchange, status: u32): void {
     const session = this.session;
     if (session.http == Http.One) {
-      Http1.status(this.httpOut, status);
-      Http1.header(this.httpOut, CONTENT_LENGTH.ptr, CONTENT_LENGTH.size, ZERO.ptr, ZERO.size);
-      Http1.end(this.httpOut);
+      if (exchange.status) {
+        Http1.lastChunk(this.httpOut);
+      } else {
+        Http1.status(this.httpOut, status);
+        Http1.header(this.httpOut, CONTENT_LENGTH.ptr, CONTENT_LENGTH.size, ZERO.ptr, ZERO.size);
+        if (exchange.streamed) Http1.header(this.httpOut, CONNECTION.ptr, CONNECTION.size, CLOSE.ptr, CLOSE.size);
+        Http1.end(this.httpOut);
+      }
     } else {
-      Hpack.status(this.startBlock(), status);
-      Http2.headers(this.httpOut, exchange.key as u32, this.block, true);
+      if (exchange.status) {
+        Http2.data(this.httpOut, exchange.key as u32, 0, 0, true);
+      } else {
+        Hpack.status(this.startBlock(), status);
+        Http2.headers(this.httpOut, exchange.key as u32, this.block, true);
+      }
       if (!exchange.sawEnd) Http2.reset(this.httpOut, exchange.key as u32, ErrorCode.NoError);
     }
     session.urgent = true;
@@ -384,9 +393,15 @@ export class Lower extends Bridge {
     const type = this.settings.contentType;
     Http1.status(out, exchange.status);
     Http1.header(out, CONTENT_TYPE.ptr, CONTENT_TYPE.size, changetype<usize>(type), type.byteLength);
-    this.number.clear();
-    this.number.unsigned(length);
-    Http1.header(out, CONTENT_LENGTH.ptr, CONTENT_LENGTH.size, this.number.ptr, this.number.size);
+    if (exchange.streamed) {
+      Http1.header(out, TRANSFER_ENCODING.ptr, TRANSFER_ENCODING.size, CHUNKED.ptr, CHUNKED.size);
+      // What comes late of this stream would otherwise be taken for another's with the same id.
+      Http1.header(out, CONNECTION.ptr, CONNECTION.size, CLOSE.ptr, CLOSE.size);
+    } else {
+      this.number.clear();
+      this.number.unsigned(length);
+      Http1.header(out, CONTENT_LENGTH.ptr, CONTENT_LENGTH.size, this.number.ptr, this.number.size);
+    }
     if (frame.status && HeaderRule.fits(frame.outcome)) {
       Http1.header(out, OUTCOME.ptr, OUTCOME.size, frame.outcome.ptr, frame.outcome.size);
     }

@@ -74,6 +74,8 @@ export class Exchange extends Request {
   begun: bool;
   /** The server's last frame has begun. */
   replied: bool;
+  /** The reply is a stream, of a length that nobody knows. */
+  streamed: bool;
   /** Nothing more is expected; it goes when its bytes are written. */
   done: bool;
 
@@ -154,8 +156,9 @@ export class Session {
   connection: usize;
   /** The exchange whose frame on the private side is partly written. */
   owner: usize;
-  /** When it last wrote, nanoseconds. */
+  /** When it last had written so much that it counts as going on, nanoseconds; and the bytes that it wrote since. */
   progress: u64;
+  moved: u32;
   /** The exchange of the frame that is passing from the private side; 0 where that frame goes nowhere. */
   passing: usize;
   /** Bytes of DATA that the peer may be sent, and may still send, on the whole connection. */

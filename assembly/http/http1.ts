@@ -26,6 +26,7 @@ const CONTENT_LENGTH = Slice.of("content-length");
 const TRANSFER_ENCODING = Slice.of("transfer-encoding");
 const CHUNKED = Slice.of("chunked");
 const VERSION = Slice.of("HTTP/1.1");
+const LAST_CHUNK = Slice.of("0\r\n\r\n");
 const HTTP = Slice.of("http://");
 const HTTPS = Slice.of("https://");
 const ROOT = Slice.of("/");
@@ -316,7 +317,7 @@ export abstract class Http1Reader {
   }
 }
 
-/** Writes the head of a response: status(), header() for each field, end(). */
+/** Writes the head of a response: status(), header() for each field, end(); and the chunks of its body. */
 @final
 export class Http1 {
   /** Three digits; the phrase behind it may be empty, as nothing reads it. */
@@ -338,6 +339,21 @@ export class Http1 {
 
   static end(sink: Sink): void {
     sink.u16((CR << 8) | LF);
+  }
+
+  /** A chunk of n bytes, at least one: none would be the last. */
+  static chunk(sink: Sink, p: usize, n: u32): void {
+    for (let shift = (31 - clz(n)) & 28; shift >= 0; shift -= 4) {
+      const digit = (n >> shift) & 15;
+      sink.u8(digit + (digit < 10 ? 0x30 : 0x57));
+    }
+    Http1.end(sink);
+    sink.bytes(p, n);
+    Http1.end(sink);
+  }
+
+  static lastChunk(sink: Sink): void {
+    sink.bytes(LAST_CHUNK.ptr, LAST_CHUNK.size);
   }
 }
 
