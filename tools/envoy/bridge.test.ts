@@ -110,9 +110,15 @@ async function started({ subsets, endpoints, ...rules }: Rules): Promise<{ ask: 
   });
   onTestFinished(() => proxy.stop().then(() => {}));
   const { port } = await proxy.listener();
-  const session = connect(`http://127.0.0.1:${port}`);
-  onTestFinished(() => session.destroy());
+  const session = client(port);
   return { ask: (path, headers) => request(session, path, headers), proxy };
+}
+
+/** A connection that ends with the test; what breaks it is seen by its requests. */
+function client(port: number): ClientHttp2Session {
+  const session = connect(`http://127.0.0.1:${port}`).on("error", () => {});
+  onTestFinished(() => session.destroy());
+  return session;
 }
 
 function request(session: ClientHttp2Session, path: string, headers: OutgoingHttpHeaders = {}): Promise<Reply> {
@@ -445,8 +451,7 @@ describe.skipIf(!envoy)("Envoy", { timeout: 60_000 }, () => {
       routes: [{ match: { method: "limited" }, rateLimit: { requests: 5, per: "1h" } }, {}],
     });
     const { port } = await proxy.listener();
-    const other = connect(`http://127.0.0.1:${port}`);
-    onTestFinished(() => other.destroy());
+    const other = client(port);
     const replies = [
       ...(await many(6, () => ask("/a/limited"))),
       ...(await many(6, () => request(other, "/a/limited"))),

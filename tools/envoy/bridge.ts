@@ -199,10 +199,10 @@ function routeOf(model: Model, route: Route) {
 }
 
 /**
- * How much later than its only attempt a request ends, in milliseconds. The attempt's end comes first, because outlier
- * detection counts that one; but it does not come once the reply has begun.
+ * How much later than its only attempt a request ends, in milliseconds. The attempt's end comes first, although attempts
+ * begin later, because outlier detection counts that one; but it does not come once the reply has begun.
  */
-const GRACE = 100;
+const GRACE = 250;
 
 /**
  * A frame's deadline, which arrives as grpc-timeout, counts as well as the route's timeout; but where Envoy looks at it,

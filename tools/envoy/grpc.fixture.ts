@@ -15,6 +15,7 @@ export async function startGrpc(answer: (request: Buffer, path: string) => Buffe
   const sessions = new Set<ServerHttp2Session>();
   const http = createServer().on("session", (session) => {
     sessions.add(session);
+    session.on("error", () => {});
     session.on("close", () => sessions.delete(session));
   });
   http.on("stream", async (stream, { ":path": path = "" }) => {

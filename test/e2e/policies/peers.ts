@@ -49,7 +49,7 @@ export const peers: readonly Peer[] = [
     errors: {
       noRoute: "StatusError 60: HTTP 404: no route",
       unavailable: "StatusError 80: HTTP 503: fault filter abort",
-      timeout: "StatusError 31: HTTP 504: upstream request timeout",
+      timeout: "StatusError 31: HTTP 504: timeout",
     },
     startServer: (version) => startServer({ version }),
     async connect(port) {
@@ -81,7 +81,7 @@ export const peers: readonly Peer[] = [
     errors: {
       noRoute: "Error: 11 0 HTTP 404: no route",
       unavailable: "Error: 141 0 HTTP 503: fault filter abort",
-      timeout: "Error: 21 0 HTTP 504: upstream request timeout",
+      timeout: "Error: 21 0 HTTP 504: timeout",
     },
     startServer: startTrpcServer,
     async connect(port) {
@@ -100,7 +100,7 @@ export const peers: readonly Peer[] = [
     errors: {
       noRoute: "Error: 1001 HTTP 404: no route",
       unavailable: "Error: 1009 HTTP 503: fault filter abort",
-      timeout: "Error: 1008 HTTP 504: upstream request timeout",
+      timeout: "Error: 1008 HTTP 504: timeout",
     },
     startServer: startBrpcServer,
     async connect(port) {
@@ -118,7 +118,7 @@ export const peers: readonly Peer[] = [
     errors: {
       noRoute: `${boltError}: HTTP 404: no route`,
       unavailable: `${boltError}: HTTP 503: fault filter abort`,
-      timeout: `${boltError}: HTTP 504: upstream request timeout`,
+      timeout: `${boltError}: HTTP 504: timeout`,
     },
     startServer: startBoltServer,
     async connect(port) {
@@ -160,7 +160,7 @@ export const peers: readonly Peer[] = [
     errors: {
       noRoute: "Error: 50 HTTP 404: no route",
       unavailable: "Error: 51 HTTP 503: fault filter abort",
-      timeout: "Error: 51 HTTP 504: upstream request timeout",
+      timeout: "Error: 51 HTTP 504: timeout",
     },
     startServer: startPingPongServer,
     async connect(port) {
@@ -189,7 +189,7 @@ function thrift(transport: Dialect["transport"], protocol: Dialect["protocol"]):
     errors: {
       noRoute: "Error: 1 HTTP 404: no route",
       unavailable: "Error: 6 HTTP 503: fault filter abort",
-      timeout: "Error: 6 HTTP 504: upstream request timeout",
+      timeout: "Error: 6 HTTP 504: timeout",
     },
     startServer: (version) => startThriftServer(dialect, { version, services }),
     async connect(port) {

@@ -53,9 +53,15 @@ it("are proven for every protocol of the module", () => {
 describe.each(peers.map((peer) => [peer.name, peer] as const))("%s", (_, peer) => {
   const { protocol, key, errors, refused } = peer;
 
-  /** Who answers n calls with this value, or the errors. */
+  /** Who answers n calls with this value, or the errors; on a busy machine either of two timeouts may come first. */
   const ask = async (client: PeerClient, value: number, n: number) =>
-    tally((await many(n, () => client.call(value))).map((reply) => String(reply).replace(/^.* from .*(?=v\d$)/, "")));
+    tally(
+      (await many(n, () => client.call(value))).map((reply) =>
+        String(reply)
+          .replace(/^.* from .*(?=v\d$)/, "")
+          .replace(/(upstream request|downstream duration) timeout$/, "timeout"),
+      ),
+    );
 
   it(`is routed by ${key}, request by request, and retried; faults and timeouts are errors of its own`, async () => {
     const [v1, v2] = [ended(await peer.startServer("v1")), ended(await peer.startServer("v2"))];
