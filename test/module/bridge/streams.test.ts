@@ -258,3 +258,85 @@ describe("lower, with streams", () => {
     }
   });
 });
+
+describe("lower, with streams over HTTP/1.1", () => {
+  /** A request whose chunks come as the test says. */
+  const start = Buffer.from(
+    [
+      "POST /pkg.Streams/Chat HTTP/1.1",
+      "host: greeter",
+      `content-type: ${trpc}`,
+      "func: /pkg.Streams/Chat",
+      "transfer-encoding: chunked",
+      "",
+      "",
+    ].join("\r\n"),
+  );
+  const chunk = (bytes: Buffer): Buffer =>
+    Buffer.concat([Buffer.from(`${bytes.length.toString(16)}\r\n`), bytes, Buffer.from("\r\n")]);
+  const last = Buffer.from("0\r\n\r\n");
+
+  async function one() {
+    const { host, root } = await leg("lower", { protocol: "trpc" });
+    const seen = { toServer: Buffer.alloc(0) as Buffer, toRouter: Buffer.alloc(0) as Buffer, closed: false };
+    const connection = root.connect({
+      toServer: (bytes) => {
+        seen.toServer = Buffer.concat([seen.toServer, bytes]);
+      },
+      toClient: (bytes) => {
+        seen.toRouter = Buffer.concat([seen.toRouter, bytes]);
+      },
+      closed: () => {
+        seen.closed = true;
+      },
+    });
+    return Object.assign(seen, { host, connection });
+  }
+
+  it("passes frames both ways as they come, in chunks, and ends with the server's end", async () => {
+    const it = await one();
+    it.connection.downstream(Buffer.concat([start, chunk(open(7)), chunk(say(7, "a").subarray(0, 5))]));
+    expect(it.toServer.subarray(0, open(7).length)).toEqual(open(7));
+    it.connection.upstream(Buffer.concat([accept(7), say(7, "x")]));
+    const [head = "", rest = ""] = it.toRouter.toString("latin1").split("\r\n\r\n", 2);
+    expect(head).toContain("HTTP/1.1 200");
+    expect(head).toContain("transfer-encoding: chunked");
+    expect(`${rest}\r\n`).toContain(chunk(accept(7)).toString("latin1").slice(0, -2));
+    it.connection.downstream(Buffer.concat([chunk(say(7, "a").subarray(5)), chunk(close(7)), last]));
+    expect(it.toServer).toEqual(Buffer.concat([open(7), say(7, "a"), close(7)]));
+    const long = say(7, Buffer.alloc(70_000, "y"));
+    it.connection.upstream(long.subarray(0, 30_000));
+    it.connection.upstream(Buffer.concat([long.subarray(30_000), close(7)]));
+    const body = it.toRouter.subarray(head.length + 4);
+    expectBytes(unchunked(body), Buffer.concat([accept(7), say(7, "x"), long, close(7)]));
+    expect(outcomes(it.host)).toEqual({ ok: 1 });
+    expectSettled(it.host);
+  });
+
+  it("ends in order where the client gives one up", async () => {
+    const it = await one();
+    it.connection.downstream(Buffer.concat([start, chunk(open(7))]));
+    it.connection.upstream(accept(7));
+    it.connection.downstream(Buffer.concat([chunk(close(7, 5)), last]));
+    expect(it.toServer).toEqual(Buffer.concat([open(7), close(7, 5)]));
+    it.connection.upstream(say(7, "late"));
+    const body = it.toRouter.subarray(it.toRouter.indexOf("\r\n\r\n") + 4);
+    expect(unchunked(body).subarray(0, accept(7).length)).toEqual(accept(7));
+    expect(outcomes(it.host)).toEqual({ client_gone: 1 });
+    expectSettled(it.host);
+  });
+
+  /** The bytes of all chunks; throws where the last one is not there, or not the last. */
+  function unchunked(body: Buffer): Buffer {
+    const parts: Buffer[] = [];
+    for (let at = 0; ; ) {
+      const end = body.indexOf("\r\n", at);
+      const size = Number.parseInt(body.toString("latin1", at, end), 16);
+      parts.push(body.subarray(end + 2, end + 2 + size));
+      at = end + 2 + size + 2;
+      if (size > 0) continue;
+      if (at !== body.length) throw new Error("more behind the last chunk");
+      return Buffer.concat(parts);
+    }
+  }
+});
