@@ -394,6 +394,7 @@ export abstract class Bridge extends Http2Reader {
     const rest = forRpc ? this.rpcOut : this.httpOut;
     const block = forRpc ? session.rpcBlock : session.httpBlock;
     const asides = this.asides;
+    if (asides.size && !session.asides.size) this.watchOwner();
     if (
       (rest.size && !block.append(rest.ptr, rest.size)) ||
       (asides.size && !session.asides.append(asides.ptr, asides.size)) ||
@@ -450,10 +451,7 @@ export abstract class Bridge extends Http2Reader {
       this.rpcOut.bytes(p, n);
       session.moved += n;
       // A few bytes now and then are none: others wait.
-      if (session.moved >= SHORT_FRAME) {
-        session.moved = 0;
-        session.progress = Clock.now();
-      }
+      if (session.moved >= SHORT_FRAME) this.watchOwner();
       if (!rest) this.disown();
       return;
     }
@@ -467,7 +465,10 @@ export abstract class Bridge extends Http2Reader {
       return;
     }
     if (!rest || exchange.large) {
-      if (!exchange.turn.list) session.turns.append(exchange.turn);
+      if (!exchange.turn.list) {
+        if (!session.turns.first) this.watchOwner();
+        session.turns.append(exchange.turn);
+      }
       if (!session.owner) this.takeTurns();
     }
   }
@@ -475,9 +476,14 @@ export abstract class Bridge extends Http2Reader {
   private own(exchange: Exchange): void {
     const session = this.session;
     session.owner = changetype<usize>(exchange);
-    session.moved = 0;
-    session.progress = Clock.now();
+    this.watchOwner();
     this.owned.append(session.owned);
+  }
+
+  /** From now on the owner has to go on, if others wait. */
+  private watchOwner(): void {
+    this.session.moved = 0;
+    this.session.progress = Clock.now();
   }
 
   private disown(): void {

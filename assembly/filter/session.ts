@@ -156,7 +156,10 @@ export class Session {
   connection: usize;
   /** The exchange whose frame on the private side is partly written. */
   owner: usize;
-  /** When it last had written so much that it counts as going on, nanoseconds; and the bytes that it wrote since. */
+  /**
+   * When it last had written so much that it counts as going on, or others began to wait, nanoseconds; and the bytes that
+   * it wrote since.
+   */
   progress: u64;
   moved: u32;
   /** The exchange of the frame that is passing from the private side; 0 where that frame goes nowhere. */
