@@ -1,5 +1,5 @@
 import { Frame } from "../codec/frame";
-import { codecIndex, codecNames } from "../codec/registry";
+import { codecIndex, codecNames, protocolName } from "../codec/registry";
 import { Mode, Settings, SettingsReader } from "../filter/settings";
 import { Slice } from "../wire/slice";
 import { Guarded } from "./util";
@@ -102,11 +102,24 @@ describe("settings", () => {
   });
 
   it("need a protocol that the module speaks", () => {
-    expect(wrong("{}")).toBe(`$.protocol: expected one of ${codecNames()}, found nothing`);
+    expect(wrong("{}")).toBe(`$.protocol: expected one of ${codecNames()}, auto, found nothing`);
     expect(codecNames().startsWith("dubbo, ")).toBe(true);
-    expect(wrong('{"protocol":"dubo"}')).toBe(`$.protocol: expected one of ${codecNames()}, found "dubo"`);
-    expect(wrong('{"protocol":""}')).toBe(`$.protocol: expected one of ${codecNames()}, found ""`);
+    expect(wrong('{"protocol":"dubo"}')).toBe(`$.protocol: expected one of ${codecNames()}, auto, found "dubo"`);
+    expect(wrong('{"protocol":""}')).toBe(`$.protocol: expected one of ${codecNames()}, auto, found ""`);
     expect(wrong('{"protocol":7}')).toBe("$.protocol: expected a string, found a number");
+  });
+
+  it("may have it guessed, where bytes only pass", () => {
+    const settings = read('{"protocol":"auto"}');
+    expect(settings.guesses).toBe(true);
+    expect(protocolName(settings.protocol)).toBe("unknown");
+    expect(read('{"protocol":"dubbo"}').guesses).toBe(false);
+    const modes: StaticArray<string> = ["route", "lift", "lower"];
+    for (let i = 0; i < modes.length; i++) {
+      expect(wrong(`{"protocol":"auto","mode":"${modes[i]}"}`)).toBe(
+        `$.protocol: expected one of ${codecNames()}, because mode is "${modes[i]}"`,
+      );
+    }
   });
 
   it("must be a JSON object", () => {

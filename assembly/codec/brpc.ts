@@ -82,6 +82,10 @@ export class Brpc extends Codec {
     super("brpc", HEADER);
   }
 
+  get magic(): string {
+    return "50525043";
+  }
+
   keys(): string {
     return (
       '[{"name":"log_id","about":"decimal, as the caller set it"},' +

@@ -70,6 +70,14 @@ export abstract class Codec {
     readonly min: u32,
   ) {}
 
+  /**
+   * How frames begin, where that tells them from other protocols': hexadecimal digits, a dot for each that may be any,
+   * blanks between alternatives. Empty where nothing does, and then the protocol is never guessed.
+   */
+  get magic(): string {
+    return "";
+  }
+
   /** The metadata keys as JSON: `[{"name":"...","about":"..."}]`, for the docs and for `meltemi_describe`. */
   abstract keys(): string;
 

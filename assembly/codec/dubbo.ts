@@ -78,6 +78,10 @@ export class Dubbo extends Codec {
     super("dubbo", HEADER);
   }
 
+  get magic(): string {
+    return "dabb";
+  }
+
   keys(): string {
     return (
       '[{"name":"interface","about":"the service, as Java names the interface"},' +

@@ -54,6 +54,10 @@ export class PingPong extends Codec {
     super("pingpong", HEADER);
   }
 
+  get magic(): string {
+    return "7070";
+  }
+
   keys(): string {
     return (
       '[{"name":"type","about":"2 unary, 3 stream, 4 unary, names a service"},' +

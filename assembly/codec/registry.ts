@@ -31,6 +31,11 @@ export function codecIndex(name: string): i32 {
   return -1;
 }
 
+/** The label of a position in `codecs`; `unknown` of the one behind the last, where no protocol could be guessed. */
+export function protocolName(index: u32): string {
+  return index < (codecs.length as u32) ? codecs[index].name : "unknown";
+}
+
 /** `dubbo, awesomerpc`, for messages. */
 export function codecNames(): string {
   const names: string[] = [];
@@ -42,8 +47,11 @@ export function codecNames(): string {
 export function describe(): string {
   const protocols: string[] = [];
   for (let i = 0; i < codecs.length; i++) {
-    const heartbeats = codecs[i].heartbeat(0, new Sink());
-    protocols.push(`{"name":"${codecs[i].name}","heartbeats":${heartbeats},"keys":${codecs[i].keys()}}`);
+    const codec = codecs[i];
+    const heartbeats = codec.heartbeat(0, new Sink());
+    protocols.push(
+      `{"name":"${codec.name}","magic":"${codec.magic}","heartbeats":${heartbeats},"keys":${codec.keys()}}`,
+    );
   }
   return `{"protocols":[${protocols.join(",")}]}`;
 }

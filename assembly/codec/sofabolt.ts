@@ -114,6 +114,10 @@ export class SofaBolt extends Codec {
     super("sofabolt", LEAST);
   }
 
+  get magic(): string {
+    return "010.000. 02010.000. 02020.000.";
+  }
+
   keys(): string {
     return (
       '[{"name":"class","about":"class of the content, as Java names it"},' +

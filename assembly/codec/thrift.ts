@@ -103,6 +103,10 @@ export class Thrift extends Codec {
     super("thrift", LEAST);
   }
 
+  get magic(): string {
+    return "8001 82.1 ........8001 ........82.1 ........0fff";
+  }
+
   keys(): string {
     return '[{"name":"*","about":"every info header of a THeader frame"}]';
   }

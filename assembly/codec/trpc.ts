@@ -130,6 +130,10 @@ export class Trpc extends Codec {
     super("trpc", HEADER);
   }
 
+  get magic(): string {
+    return "0930";
+  }
+
   keys(): string {
     return (
       '[{"name":"caller","about":"who calls, trpc.app.server.service"},' +

@@ -102,6 +102,10 @@ export class VideoPacket extends Codec {
     super("videopacket", LEAST);
   }
 
+  get magic(): string {
+    return "26........01";
+  }
+
   keys(): string {
     return (
       '[{"name":"command","about":"command number, decimal"},' +

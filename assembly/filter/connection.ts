@@ -14,6 +14,8 @@ export const enum Phase {
   Closed = 3,
   /** Turned into HTTP, or out of it. */
   Bridging = 4,
+  /** Passing, while the client's first bytes do not tell which protocol it is. */
+  Guessing = 5,
 }
 
 /** One direction of a connection: where its bytes stand and, while a reply passes, what is known of it. */
@@ -30,6 +32,8 @@ export class Half extends Cut {
 @final
 export class Connection extends Entry {
   settingsPtr: usize;
+  /** Position of its codec in the registry; the one behind the last while, or because, it is not known. */
+  protocol: u32;
   /** The requests in flight, a doubly linked list. */
   requests: usize;
   /** What a bridge knows of it; 0 where there is none. */
@@ -56,6 +60,11 @@ export class Connection extends Entry {
     return changetype<Settings>(this.settingsPtr);
   }
 
+  /** The labels protocol and direction as one number: see Labels.start(). */
+  get labels(): u32 {
+    return (this.protocol << 1) | (this.settings.inbound as u32);
+  }
+
   /** The bytes that `side` sends. */
   @inline
   half(side: Side): Half {
@@ -80,6 +89,7 @@ export class Connections {
   static open(context: u32, settings: Settings): Connection {
     const connection = changetype<Connection>(Connections.table.add(0, context));
     connection.settingsPtr = changetype<usize>(settings);
+    connection.protocol = settings.protocol;
     settings.retain();
     Connections.lastContext = context;
     Connections.last = changetype<usize>(connection);

@@ -1,7 +1,11 @@
 import { Bad, badText } from "../codec/codec";
 import { Kind, Side } from "../codec/frame";
+import { GUESS_BYTES, guess, STRANGE, UNDECIDED } from "../codec/guess";
+import { codecs, protocolName } from "../codec/registry";
 import { Scanner } from "../codec/scanner";
 import { BufferReader, BufferType } from "../host/buffer";
+import { FilterState } from "../host/filter-state";
+import { Held } from "../memory/held";
 import { Table } from "../memory/table";
 import { Slice } from "../wire/slice";
 import { Connection, Half, Phase } from "./connection";
@@ -14,6 +18,10 @@ const CLIENT_GONE = Slice.of("client_gone");
 const UPSTREAM_GONE = Slice.of("upstream_gone");
 const UNTRACKED = Slice.of("untracked");
 const UNKNOWN = Slice.of("unknown");
+
+const PROTOCOL_STATE = Slice.of("meltemi.protocol");
+/** The first bytes of a client whose protocol is to be guessed. */
+const beginning: usize = heap.alloc(GUESS_BYTES);
 
 /** What a protocol's status is called when the codec gives it no name. */
 const OK = Slice.of("ok");
@@ -31,10 +39,12 @@ export class Observe extends Scanner {
   // Of the chunk being scanned.
   private connection: Connection = changetype<Connection>(0);
   private half: Half = changetype<Half>(0);
+  /** Where the bytes being scanned stand that came before the chunk; 0 where it is the chunk that is scanned. */
+  private early: usize = 0;
 
   /** Reads `size` new bytes that `side` sent. */
   data(connection: Connection, side: Side, size: u32): void {
-    if (connection.phase != Phase.Observing || !size) return;
+    if (!size || (connection.phase != Phase.Observing && connection.phase != Phase.Guessing)) return;
     const settings = connection.settings;
     this.connection = connection;
     this.half = connection.half(side);
@@ -43,7 +53,57 @@ export class Observe extends Scanner {
     this.headLimit = settings.headLimit;
     this.wantsMetadata = settings.logFrames;
     this.buffer.open(side == Side.Client ? BufferType.DownstreamData : BufferType.UpstreamData);
-    this.scan(this.half, settings.codec, size);
+    if (connection.phase == Phase.Guessing && !this.guess(connection, side, size)) return;
+    this.scan(this.half, codecs[connection.protocol], size);
+  }
+
+  /**
+   * Finds the protocol out of the client's first bytes, of which these are the next; false while there are too few, and
+   * where there is none. What came before is held, and scanned once it is known how.
+   */
+  private guess(connection: Connection, side: Side, size: u32): bool {
+    const cut = this.half;
+    const held = cut.heldSize;
+    const more = side == Side.Client ? min<u32>(size, GUESS_BYTES - held) : 0;
+    const p = more ? this.buffer.read(0, more) : 0;
+    if (p) {
+      memory.copy(beginning, cut.held, held);
+      memory.copy(beginning + held, p, more);
+    }
+    const settings = connection.settings;
+    const found = p ? guess(beginning, held + more, settings.frameLimit, settings.headLimit) : STRANGE;
+    if (found == UNDECIDED) {
+      if (this.keep(cut, held + more)) return false;
+      this.onBad(Bad.Crowded);
+      return false;
+    }
+    cut.release();
+    if (found == STRANGE) {
+      this.frameOffset = 0;
+      this.onBad(Bad.Magic);
+      return false;
+    }
+    connection.phase = Phase.Observing;
+    connection.protocol = found;
+    const name = String.UTF8.encode(codecs[found].name);
+    FilterState.setOwn(PROTOCOL_STATE, changetype<usize>(name), name.byteLength);
+    if (!held) return true;
+    this.early = beginning;
+    const goesOn = this.scan(cut, codecs[found], held);
+    this.early = 0;
+    return goesOn;
+  }
+
+  /** Holds the first bytes of a client, which stand in `beginning`; false where no more may be held. */
+  private keep(cut: Half, size: u32): bool {
+    if (!cut.held) {
+      if (!Held.take(GUESS_BYTES)) return false;
+      cut.held = heap.alloc(GUESS_BYTES);
+      cut.heldCapacity = GUESS_BYTES;
+    }
+    memory.copy(cut.held, beginning, size);
+    cut.heldSize = size;
+    return true;
   }
 
   /** The connection is over: what is still in flight gets no reply. */
@@ -52,30 +112,31 @@ export class Observe extends Scanner {
   }
 
   protected read(at: u32, size: u32): usize {
-    return this.buffer.read(at, size);
+    return this.early ? this.early + at : this.buffer.read(at, size);
   }
 
   protected onFrame(_p: usize, _n: u32): void {
     const frame = this.frame;
     const settings = this.connection.settings;
     if (settings.logFrames) {
-      Report.frame(this.connection.key as u32, settings.codec.name, frame, this.frameOffset);
+      const protocol = protocolName(this.connection.protocol);
+      Report.frame(this.connection.key as u32, protocol, frame, this.frameOffset);
     }
     switch (frame.kind) {
       case Kind.Request:
       case Kind.StreamOpen:
         return this.onRequest(settings);
       case Kind.Response:
-        return this.onResponse(settings);
+        return this.onResponse();
       case Kind.StreamClose:
         // A client that has nothing more to send still waits for the server's end.
-        if (frame.side == Side.Server) this.onResponse(settings);
+        if (frame.side == Side.Server) this.onResponse();
         return;
       case Kind.OneWay:
-        return Requests.pass(settings, this.series(settings), frame);
+        return Requests.pass(settings, this.series(), frame);
       case Kind.Heartbeat:
       case Kind.HeartbeatReply:
-        return Labels.count(settings.labels, "meltemi_heartbeats_total");
+        return Labels.count(this.connection.labels, "meltemi_heartbeats_total");
     }
   }
 
@@ -100,7 +161,7 @@ export class Observe extends Scanner {
   static reportBad(connection: Connection, side: Side, bad: Bad, offset: u64): void {
     const settings = connection.settings;
     const reason = badText(bad);
-    Labels.count(settings.labels, "meltemi_decode_errors_total", "reason", String.UTF8.encode(reason));
+    Labels.count(connection.labels, "meltemi_decode_errors_total", "reason", String.UTF8.encode(reason));
     if (!settings.logFrames) return;
     Report.start("decode_error");
     Report.number("connection", connection.key);
@@ -110,27 +171,27 @@ export class Observe extends Scanner {
     Report.send();
   }
 
-  private series(settings: Settings): Series {
-    return Requests.series(this.connection, this.frame, Requests.labels(settings, this.frame.side));
+  private series(): Series {
+    return Requests.series(this.connection, this.frame, Requests.labels(this.connection, this.frame.side));
   }
 
   private onRequest(settings: Settings): void {
     const frame = this.frame;
     const connection = this.connection;
-    const series = this.series(settings);
+    const series = this.series();
     if (this.requests.count >= settings.inFlightLimit) return Requests.pass(settings, series, frame, UNTRACKED);
     // The address of a connection is even, so its lowest bit is free for the side that asks.
     const owner = changetype<usize>(connection) | (frame.side as usize);
     Requests.begin(changetype<Request>(this.requests.add(owner, frame.id)), connection, series, frame);
   }
 
-  private onResponse(settings: Settings): void {
+  private onResponse(): void {
     const frame = this.frame;
     const owner = changetype<usize>(this.connection) | ((frame.side ^ 1) as usize);
     const found = this.requests.find(owner, frame.id);
     if (!found) {
       // Its labels are those of the request that it would belong to.
-      const labels = Requests.labels(settings, frame.side) ^ 1;
+      const labels = Requests.labels(this.connection, frame.side) ^ 1;
       Labels.count(labels, "meltemi_unmatched_responses_total");
       return;
     }

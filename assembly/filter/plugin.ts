@@ -64,7 +64,7 @@ export class Plugin {
     const connection = changetype<Connection>(at);
     switch (connection.settings.mode) {
       case Mode.Observe:
-        connection.phase = Phase.Observing;
+        connection.phase = connection.settings.guesses ? Phase.Guessing : Phase.Observing;
         return Action.Continue;
       case Mode.Route:
         // tcp_proxy picks its cluster when it starts, so it must not start before the route is known.

@@ -1,4 +1,5 @@
 import { Frame, Side } from "../codec/frame";
+import { protocolName } from "../codec/registry";
 import { Clock } from "../host/clock";
 import { FilterState } from "../host/filter-state";
 import { Entry } from "../memory/table";
@@ -46,8 +47,8 @@ export class Requests {
 
   /** Protocol and direction of a request that `side` sends: what a server asks goes the other way. */
   @inline
-  static labels(settings: Settings, side: Side): u32 {
-    return settings.labels ^ (side as u32);
+  static labels(connection: Connection, side: Side): u32 {
+    return connection.labels ^ (side as u32);
   }
 
   /** A request whose head was just read is in flight from now on. */
@@ -100,7 +101,7 @@ export class Requests {
     if (!settings.logRequests || ++unsampled < settings.logRequests) return;
     unsampled = 0;
     Report.start("request");
-    Report.text("protocol", settings.codec.name);
+    Report.text("protocol", protocolName((series.owner as u32) >> 1));
     Report.text("direction", series.owner & 1 ? "inbound" : "outbound");
     Report.string("service", series.service, series.serviceSize);
     Report.string("method", series.method, series.methodSize);

@@ -1,5 +1,5 @@
 import { Frame } from "../codec/frame";
-import { codecs } from "../codec/registry";
+import { protocolName } from "../codec/registry";
 import { MetricKind, Metrics } from "../host/metrics";
 import { Entry, Table } from "../memory/table";
 import { Bytes } from "../wire/bytes";
@@ -248,11 +248,11 @@ export class Series extends Entry {
 /** Builds metric names in Istio's form: `label=.=value;.;label=.=value;.;name`. */
 @final
 export class Labels {
-  /** `labels`: position of the protocol in the registry times two, plus one for inbound. */
+  /** `labels`: position of the protocol in the registry (see protocolName()) times two, plus one for inbound. */
   static start(labels: u32): void {
     name.clear();
     name.text("protocol=.=");
-    name.text(codecs[labels >> 1].name);
+    name.text(protocolName(labels >> 1));
     name.text(";.;");
     name.text(labels & 1 ? "direction=.=inbound;.;" : "direction=.=outbound;.;");
   }

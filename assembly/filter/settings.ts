@@ -14,6 +14,8 @@ export const enum Mode {
   Lower = 3,
 }
 
+/** In the place of a protocol's name: each connection's is guessed. */
+const AUTO = "auto";
 const DIRECTIONS: StaticArray<string> = ["outbound", "inbound"];
 const MODES: StaticArray<string> = ["observe", "route", "lift", "lower"];
 
@@ -21,7 +23,7 @@ const MODES: StaticArray<string> = ["observe", "route", "lift", "lower"];
 @final
 export class Settings {
   codec: Codec = codecs[0];
-  /** Position of the codec in the registry. */
+  /** Position of the codec in the registry; the one behind the last where it is guessed for each connection. */
   protocol: u32 = 0;
   inbound: bool = false;
   /** Label of requests whose protocol names no service. */
@@ -75,9 +77,14 @@ export class Settings {
     this.tickPeriod = 0;
   }
 
-  /** The labels protocol and direction as one number: see Labels.start(). */
+  /** Protocol and direction as one number, see Labels.start(); where the protocol is guessed, a connection has its own. */
   get labels(): u32 {
     return (this.protocol << 1) | (this.inbound as u32);
+  }
+
+  /** Whether the protocol is guessed for each connection. */
+  get guesses(): bool {
+    return this.protocol == codecs.length;
   }
 }
 
@@ -103,14 +110,21 @@ export class SettingsReader {
     if (!known(json, ["protocol", "mode", "direction", "service", "authority", "metadata", "routes", "limits", "log"]))
       return;
     const protocol = json.at("protocol");
-    if (!protocol) return fail(`${json.path()}.protocol: expected one of ${codecNames()}, found nothing`);
+    if (!protocol) return fail(`${json.path()}.protocol: expected one of ${codecNames()}, auto, found nothing`);
     if (!is(protocol, JsonKind.String, "a string")) return;
-    const index = codecIndex(protocol.text);
-    if (index < 0) return fail(`${protocol.path()}: expected one of ${codecNames()}, found "${protocol.text}"`);
-    settings.protocol = index as u32;
-    settings.codec = codecs[index];
-    settings.contentType = String.UTF8.encode(`application/vnd.meltemi.${protocol.text}`);
     settings.mode = choice(json.at("mode"), MODES) as Mode;
+    if (protocol.text == AUTO) {
+      if (settings.mode != Mode.Observe) {
+        return fail(`${protocol.path()}: expected one of ${codecNames()}, because mode is "${MODES[settings.mode]}"`);
+      }
+      settings.protocol = codecs.length;
+    } else {
+      const index = codecIndex(protocol.text);
+      if (index < 0) return fail(`${protocol.path()}: expected one of ${codecNames()}, auto, found "${protocol.text}"`);
+      settings.protocol = index as u32;
+      settings.codec = codecs[index];
+    }
+    settings.contentType = String.UTF8.encode(`application/vnd.meltemi.${protocol.text}`);
     settings.inbound = choice(json.at("direction"), DIRECTIONS) == 1;
 
     const service = json.at("service");

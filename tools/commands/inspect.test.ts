@@ -70,7 +70,10 @@ it("shows a capture as a table within 100 columns", async () => {
   expect(lines[1]).toMatch(/^0\.000000 {2}client {2}request +22872 {2}my\.demo\.service\.UserService {2}login .* 264$/);
   expect(out).toContain("remote.application=shop-web");
   expect(out).not.toContain("\x1b");
-  expect(err).toBe("meltemi: this looks like dubbo: 2 frames, the whole ones make up 471 of 471 bytes\n");
+  expect(err).toBe(
+    "meltemi: this looks like dubbo: magic dabb at the start of 1 of 1 connections; " +
+      "2 frames, the whole ones make up 471 of 471 bytes\n",
+  );
 });
 
 it("shows a capture as JSON", async () => {
@@ -126,6 +129,40 @@ it("says where a connection stops being readable, and shows what came before", a
   expect(err).toContain(
     "connection 1 (client to server), client: not dubbo at byte 17 (magic), nothing behind it was read",
   );
+});
+
+describe("without a protocol", () => {
+  it("says by which alternative of a magic it was found", async () => {
+    const call = "00000011 80010001 00000001 61 00000007 0800010000002a 00".replace("00000011", "00000015");
+    const { err } = await run(file("thrift.hex", call), "--protocol", "auto");
+    expect(err).toBe(
+      "meltemi: this looks like thrift: magic ........8001 at the start of 1 of 1 connections; " +
+        "1 frame, the whole ones make up 25 of 25 bytes\n",
+    );
+  });
+
+  it("says what else fits", async () => {
+    // A body of 3328 zeros: by their lengths these bytes are awesomerpc, too, at first.
+    const { err } = await run(file("pingpong.hex", `7070 02 0007 00 00000d00 ${"00".repeat(0xd00)}`));
+    expect(err).toBe(
+      "meltemi: this looks like pingpong: magic 7070 at the start of 1 of 1 connections; " +
+        "1 frame, the whole ones make up 3338 of 3338 bytes; awesomerpc fits 13 bytes as well\n",
+    );
+  });
+
+  it("says nothing of a magic where there is none", async () => {
+    const { err } = await run(file("awesome.hex", "01 00000007 0000000f 0001 0000 6869"));
+    expect(err).toMatch(/^meltemi: this looks like awesomerpc: 1 frame, the whole ones make up 15 of 15 bytes/);
+  });
+
+  it("takes the one of a configuration that has one", async () => {
+    const yaml = (protocol: string) =>
+      `protocol: ${protocol}\nservice: { name: users, bind: 127.0.0.1:20880, endpoints: [127.0.0.1:20881] }\n`;
+    const auto = await run(capture, "--config", file("auto.yaml", yaml("auto")));
+    expect(auto.err).toMatch(/^meltemi: this looks like dubbo: /);
+    const named = await run(capture, "--config", file("named.yaml", yaml("dubbo")), "--protocol", "auto");
+    expect(named.err).not.toContain("looks like");
+  });
 });
 
 it("finds out who sent hex text", async () => {
@@ -243,7 +280,7 @@ it("reads standard input", async () => {
   child.stdin.end(heartbeat);
   const [out, err, [code]] = await Promise.all([text(child.stdout), text(child.stderr), once(child, "close")]);
   expect(JSON.parse(out)).toMatchObject({ kind: "heartbeat", id: "1" });
-  expect(err).toMatch(/^meltemi: this looks like dubbo: 1 frame/);
+  expect(err).toMatch(/^meltemi: this looks like dubbo: .*; 1 frame/);
   expect(code).toBe(Exit.ok);
 });
 
@@ -252,6 +289,6 @@ it("ends quietly when nobody reads on", async () => {
   const child = spawn(process.execPath, [join(packageRoot, "dist", "tools", "cli.js"), "inspect", path, "--json"]);
   child.stdout.once("data", () => child.stdout.destroy());
   const [err, [code]] = await Promise.all([text(child.stderr), once(child, "close")]);
-  expect(err).toMatch(/^meltemi: this looks like dubbo: 20000 frames.*\n$/);
+  expect(err).toMatch(/^meltemi: this looks like dubbo: .*; 20000 frames.*\n$/);
   expect(code).toBe(Exit.ok);
 });

@@ -10,8 +10,8 @@ import { type Segment, segmentOf } from "../capture/segment.js";
 import { isRequest, table } from "../capture/table.js";
 import { loadFor } from "../configuration.js";
 import { Exit, fileProblem, UserError } from "../errors.js";
-import { describeModule, moduleConfig } from "../model/module.js";
-import type { Model } from "../model/schema.js";
+import { describeModule, type ModuleDescription, moduleConfig } from "../model/module.js";
+import { AUTO, type Model } from "../model/schema.js";
 import { wholeNumber } from "../options.js";
 import { defaultModule } from "../paths.js";
 
@@ -29,11 +29,19 @@ interface Options {
 /** Bytes to look at; for hex text, whose direction is not known, as they would be from either side. */
 type Reading = { pieces: Piece[] };
 
+type Protocol = ModuleDescription["protocols"][number];
+
+interface Attempt {
+  protocol: string;
+  pieces: Piece[];
+  decoded: Decoded;
+}
+
 export function inspect(): Command {
   return new Command("inspect")
     .description("Show the frames in a capture or in hex text, as the module reads them.")
     .argument("<file>", "a pcap, a pcapng or hex text; - for standard input")
-    .option("--protocol <name>", "the protocol of the frames (default: the one that fits best)")
+    .option("--protocol <name>", "the protocol of the frames (default: auto, the one that fits best)")
     .option("--config <file>", "a meltemi.yaml: also say which route each connection takes")
     .option("--json", "one JSON object for each frame")
     .addOption(new Option("--hex", "the file is hex text (default: look)").conflicts("pcap"))
@@ -59,7 +67,7 @@ async function run(file: string, options: Options): Promise<void> {
   const bytes = await readInput(file);
   const readings = isText(bytes, options) ? readText(bytes, options) : readPackets(bytes, options);
 
-  const known = describeModule(defaultModule).protocols.map(({ name }) => name);
+  const known = describeModule(defaultModule).protocols;
   const model = options.config === undefined ? undefined : await loadFor(defaultModule, options.config);
   const wasm = readFileSync(defaultModule);
   const { protocol, pieces, decoded } = await read(wasm, readings, protocols(options, model, known), limit);
@@ -146,28 +154,34 @@ function readPackets(bytes: Buffer, { port }: Options): Reading[] {
 }
 
 /** What to try, never empty. */
-function protocols({ protocol }: Options, model: Model | undefined, known: string[]): string[] {
-  if (protocol !== undefined && !known.includes(protocol)) {
+function protocols({ protocol = AUTO }: Options, model: Model | undefined, known: readonly Protocol[]) {
+  if (protocol !== AUTO && !known.some(({ name }) => name === protocol)) {
     throw new UserError("E_PROTOCOL", `the module does not speak "${protocol}"`, {
       exit: Exit.usage,
-      hint: `It speaks ${known.join(", ")}.`,
+      hint: `It speaks ${known.map(({ name }) => name).join(", ")}.`,
     });
   }
-  if (protocol !== undefined && model && model.protocol !== protocol) {
-    throw new UserError("E_PROTOCOL", `--protocol is ${protocol}, the configuration's is ${model.protocol}`, {
+  const configured = model?.protocol ?? AUTO;
+  if (protocol !== AUTO && configured !== AUTO && configured !== protocol) {
+    throw new UserError("E_PROTOCOL", `--protocol is ${protocol}, the configuration's is ${configured}`, {
       exit: Exit.usage,
     });
   }
-  const chosen = protocol ?? model?.protocol;
-  return chosen === undefined ? known : [chosen];
+  const chosen = protocol === AUTO ? configured : protocol;
+  return chosen === AUTO ? known : known.filter(({ name }) => name === chosen);
 }
 
 /** Reads with every protocol in question, and from either side where that is open; answers the best. */
-async function read(wasm: Uint8Array, readings: Reading[], candidates: string[], limit: number | undefined) {
-  const attempts: { protocol: string; pieces: Piece[]; decoded: Decoded }[] = [];
-  for (const protocol of candidates) {
+async function read(
+  wasm: Uint8Array,
+  readings: Reading[],
+  candidates: readonly Protocol[],
+  limit: number | undefined,
+): Promise<Attempt> {
+  const attempts: (Attempt & { magic: string })[] = [];
+  for (const { name, magic } of candidates) {
     for (const { pieces } of readings) {
-      attempts.push({ protocol, pieces, decoded: await decode(wasm, protocol, pieces, limit) });
+      attempts.push({ protocol: name, magic, pieces, decoded: await decode(wasm, name, pieces, limit) });
     }
   }
   // A protocol without a magic number reads a frame out of almost anything, but seldom one that ends where it should.
@@ -178,19 +192,45 @@ async function read(wasm: Uint8Array, readings: Reading[], candidates: string[],
   const [best, ...others] = attempts;
   if (!best) throw new Error("there is always a protocol and a reading");
   const { frames, explained } = best.decoded;
-  if (candidates.length === 1 || frames.length === 0) return { ...best, protocol: candidates.join(" or ") };
+  if (candidates.length === 1 || frames.length === 0) {
+    return { ...best, protocol: candidates.map(({ name }) => name).join(" or ") };
+  }
   if (explained === 0) {
     throw new UserError("E_NO_FRAMES", "no protocol reads a whole frame here", {
       exit: Exit.failed,
-      hint: `It may be the start of one: see with --protocol NAME (${candidates.join(", ")}).`,
+      hint: `It may be the start of one: see with --protocol NAME (${candidates.map(({ name }) => name).join(", ")}).`,
     });
   }
   const total = best.pieces.reduce((sum, { bytes }) => sum + bytes.length, 0);
-  const other = others.find(({ protocol }) => protocol !== best.protocol);
-  const next = other?.decoded.explained ? `; ${other.protocol} would make up ${other.decoded.explained}` : "";
   const count = frames.length === 1 ? "1 frame" : `${frames.length} frames`;
-  say(`this looks like ${best.protocol}: ${count}, the whole ones make up ${explained} of ${total} bytes${next}`);
+  // The best reading of each comes last, and counts.
+  const fitting = new Map(
+    others
+      .filter(({ protocol, decoded }) => protocol !== best.protocol && decoded.explained > 0)
+      .map(({ protocol, decoded }) => [protocol, decoded.explained] as const)
+      .reverse(),
+  );
+  const reasons = [
+    ...beginnings(best.magic, best.pieces),
+    `${count}, the whole ones make up ${explained} of ${total} bytes`,
+    ...[...fitting].map(([protocol, bytes]) => `${protocol} fits ${bytes} bytes as well`),
+  ];
+  say(`this looks like ${best.protocol}: ${reasons.join("; ")}`);
   return best;
+}
+
+/** How many connections begin with a magic, in words; nothing where none does. */
+function beginnings(magic: string, pieces: readonly Piece[]): string[] {
+  const first = new Map<Connection, string>();
+  for (const { connection, bytes } of pieces) {
+    if (bytes.length && !first.has(connection)) first.set(connection, bytes.toString("hex", 0, 32));
+  }
+  const starts = [...first.values()];
+  // As it is written, each alternative is a regular expression.
+  const found = magic.split(" ").filter((digits) => digits && starts.some((start) => start.search(digits) === 0));
+  const having = starts.filter((start) => found.some((digits) => start.search(digits) === 0));
+  if (found.length === 0) return [];
+  return [`magic ${found.join(" or ")} at the start of ${having.length} of ${starts.length} connections`];
 }
 
 function hintFor(pieces: Piece[], unreadable: boolean): string {

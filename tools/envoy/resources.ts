@@ -1,6 +1,6 @@
 import { isIP } from "node:net";
 import { type Cluster, type ModuleMode, moduleConfig } from "../model/module.js";
-import type { Model } from "../model/schema.js";
+import { AUTO, type Model } from "../model/schema.js";
 import type { Address } from "../model/units.js";
 
 /*
@@ -73,7 +73,7 @@ export function tcpProxy(cluster: string, more: object = {}) {
 }
 
 /** The `access_log` of a model, if there is to be one; `fields` are what a line holds unless the model says it. */
-export function accessLog(model: Model, path = model.accessLog?.path, fields: Record<string, string> = CONNECTION) {
+export function accessLog(model: Model, path = model.accessLog?.path, fields = ofConnection(model)) {
   if (path === undefined) return {};
   const format = model.accessLog?.format ?? fields;
   const log_format =
@@ -93,9 +93,10 @@ export function accessLog(model: Model, path = model.accessLog?.path, fields: Re
 }
 
 /** What is told of a connection. */
-const CONNECTION = {
+const ofConnection = ({ protocol }: Model): Record<string, string> => ({
   start: "%START_TIME%",
   client: "%DOWNSTREAM_REMOTE_ADDRESS%",
+  ...(protocol === AUTO && { protocol: "%FILTER_STATE(wasm.meltemi.protocol:PLAIN)%" }),
   service: "%FILTER_STATE(wasm.meltemi.service:PLAIN)%",
   method: "%FILTER_STATE(wasm.meltemi.method:PLAIN)%",
   route: "%FILTER_STATE(wasm.meltemi.route:PLAIN)%",
@@ -105,7 +106,7 @@ const CONNECTION = {
   received_bytes: "%BYTES_RECEIVED%",
   sent_bytes: "%BYTES_SENT%",
   flags: "%RESPONSE_FLAGS%",
-};
+});
 
 /** What Envoy's metrics call a cluster. They would take a dot for the end of its name. */
 export function statName(cluster: string): string {

@@ -101,6 +101,18 @@ admin: "[::1]:9902"
     });
   });
 
+  it("may have the protocol guessed", () => {
+    const auto = observed.replace("dubbo", "auto");
+    expect(parse(auto, protocols)).toMatchObject({ protocol: "auto", mode: "observe", heartbeats: false });
+    for (const mode of ["route", "bridge"]) {
+      expect(complaints(`${auto}mode: ${mode}\n`)).toContain(
+        `meltemi.yaml:1:11: protocol "auto" is for mode observe only, expected one of awesomerpc, dubbo
+  1 | protocol: auto
+    |           ^^^^`,
+      );
+    }
+  });
+
   it("may use anchors, and mistakes in them are shown where they stand", () => {
     const source = routed("match: { method: login }", "match: &m { method: login }").replace(
       "- subset: v1",

@@ -125,13 +125,17 @@ const description = z.object({
   protocols: z.array(
     z.object({
       name: z.string(),
+      magic: z.string().default(""),
       heartbeats: z.boolean().default(false),
       keys: z.array(z.object({ name: z.string(), about: z.string() })),
     }),
   ),
 });
 
-/** What a module says of itself. A key named `*` stands for keys that only the frames know. */
+/**
+ * What a module says of itself. A key named `*` stands for keys that only the frames know. `magic` is how frames begin, as
+ * hexadecimal digits, a dot for each that may be any, blanks between alternatives; empty where nothing tells them.
+ */
 export type ModuleDescription = z.output<typeof description>;
 
 /**

@@ -3,7 +3,8 @@ import { addressFindings } from "./rules/addresses.js";
 import { keyFindings } from "./rules/keys.js";
 import { modeFindings } from "./rules/modes.js";
 import { nameFindings, routeFindings } from "./rules/routes.js";
-import { map } from "./rules/tree.js";
+import { map, type Tree } from "./rules/tree.js";
+import { AUTO } from "./schema.js";
 import { nearest, oneOf } from "./words.js";
 
 /** A protocol that the module speaks, as it describes itself. */
@@ -27,7 +28,7 @@ export function crossChecks(input: unknown, protocols: readonly Protocol[], rege
   const root = map(input);
   const protocol = protocols.find(({ name }) => name === root.protocol);
   return [
-    ...(protocol ? [] : unknownProtocol(root.protocol, protocols)),
+    ...(protocol ? [] : unknownProtocol(root, protocols)),
     ...modeFindings(root),
     ...nameFindings(root),
     ...routeFindings(root),
@@ -36,11 +37,15 @@ export function crossChecks(input: unknown, protocols: readonly Protocol[], rege
   ];
 }
 
-function unknownProtocol(name: unknown, protocols: readonly Protocol[]): Finding[] {
-  if (typeof name !== "string") return [];
-  const known = protocols.map((protocol) => protocol.name);
-  const message = `unknown protocol "${name}"`;
-  return [
-    { code: "unknown_protocol", path: ["protocol"], message, expected: oneOf(known), suggestion: nearest(name, known) },
-  ];
+function unknownProtocol({ protocol, mode = "observe" }: Tree, protocols: readonly Protocol[]): Finding[] {
+  if (typeof protocol !== "string") return [];
+  const known = protocols.map(({ name }) => name);
+  const path = ["protocol"];
+  if (protocol !== AUTO) {
+    const all = [...known, AUTO];
+    const message = `unknown protocol "${protocol}"`;
+    return [{ code: "unknown_protocol", path, message, expected: oneOf(all), suggestion: nearest(protocol, all) }];
+  }
+  if (mode === "observe") return [];
+  return [{ code: "conflict", path, message: `protocol "${AUTO}" is for mode observe only`, expected: oneOf(known) }];
 }

@@ -8,6 +8,8 @@ import { match } from "./matcher.js";
  * more than one key to judge stands in rules.ts.
  */
 
+/** In the place of a protocol's name: the module guesses the one of each connection. */
+export const AUTO = "auto";
 /** Envoy's own customary port. */
 export const ADMIN = "127.0.0.1:9901";
 /** Tcp_proxy keeps at most this many early bytes, so that no head can be longer. */
@@ -33,7 +35,12 @@ const route = keys({
 });
 
 export const schema = keys({
-  protocol: z.string().describe("One of the protocols that the module speaks, such as dubbo."),
+  protocol: z
+    .string()
+    .describe(
+      "One of the protocols that the module speaks, such as dubbo. Mode observe: auto guesses the one of each connection " +
+        "by its first bytes.",
+    ),
   mode: z
     .enum(["observe", "route", "bridge"])
     .prefault("observe")
@@ -120,6 +127,7 @@ export function jsonSchema(): Record<string, unknown> {
   const only = (mode: string) => ({ properties: { mode: { const: mode } }, required: ["mode"] });
   const none = (names: string[]) => Object.fromEntries(names.map((name) => [name, false]));
   const notBridged = none(Object.keys(bridgedFile));
+  const known = { not: { const: AUTO } };
   // What rules.ts checks of the modes, as far as JSON Schema can say it.
   return {
     $schema,
@@ -127,13 +135,14 @@ export function jsonSchema(): Record<string, unknown> {
     ...rest,
     // biome-ignore-start lint/suspicious/noThenProperty: a keyword of JSON Schema
     if: only("bridge"),
-    then: { properties: { direction: false } },
+    then: { properties: { protocol: known, direction: false } },
     else: {
       if: only("route"),
       then: {
         required: ["routes"],
         properties: {
           ...notBridged,
+          protocol: known,
           routes: { items: { required: ["subset"], properties: none(Object.keys(bridgedRoute)) } },
           service: { required: ["subsets"], properties: none(["endpoints", "authority"]) },
         },
