@@ -273,7 +273,12 @@ export abstract class Bridge extends Http2Reader {
     while (at) {
       const session = Session.ofOwned(at);
       at = session.owned.next;
-      if (!session.turns.first && !session.asides.size) continue;
+      if (!session.turns.first && !session.asides.size) {
+        // Nobody minds: the time counts from when somebody does.
+        session.progress = Clock.now();
+        session.moved = 0;
+        continue;
+      }
       const connection = changetype<Connection>(session.connection);
       if (Clock.millisecondsSince(session.progress) < (connection.settings.waitMilliseconds as u64)) continue;
       session.owned.leave();
