@@ -7,7 +7,11 @@ export const dubbo = codecIndex("dubbo");
 export const trpc = codecIndex("trpc");
 export const brpc = codecIndex("brpc");
 export const thrift = codecIndex("thrift");
+export const pingpong = codecIndex("pingpong");
+export const videopacket = codecIndex("videopacket");
+export const sofabolt = codecIndex("sofabolt");
 export const awesomerpc = codecIndex("awesomerpc");
+export const qza = codecIndex("qza");
 
 /** Room for the frames to decode. */
 export function allocate(size: usize): usize {

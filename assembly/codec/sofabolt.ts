@@ -166,7 +166,7 @@ export class SofaBolt extends Codec {
     frame.kind = type == REQUEST ? Kind.Request : Kind.OneWay;
     frame.deadline = max<i32>(0, bswap<i32>(load<i32>(lengths - 4)));
     this.names(p + map, frame);
-    if (!frame.service.ptr && !frame.method.ptr && this.classSize) frame.method.set(p + size, this.classSize);
+    if (!frame.service.size && !frame.method.size && this.classSize) frame.method.set(p + size, this.classSize);
     return READY;
   }
 
@@ -176,19 +176,27 @@ export class SofaBolt extends Codec {
     return this.headerSize + this.classSize;
   }
 
-  /** Reads service and method of a request out of its map. */
+  /** Reads service and method of a request out of its map. Most keys are passed by their length alone. */
   private names(at: usize, frame: Frame): void {
-    const key = this.key;
     const end = at + this.mapSize;
     let plain: u64 = 0;
-    while (at < end) {
-      at = this.entry(at, end);
-      if (!at) break;
-      if (is(key, TARGET_SERVICE)) frame.service.point(this.value);
-      else if (is(key, METHOD_NAME)) frame.method.point(this.value);
-      else if (is(key, SERVICE)) plain = Slice.pack(this.value.ptr, this.value.size);
+    while (at + 8 <= end) {
+      const key = at + 4;
+      const keySize = textSize(at);
+      if ((keySize as u64) + 4 > ((end - key) as u64)) break;
+      const value = key + keySize + 4;
+      const size = textSize(value - 4);
+      if (size > ((end - value) as u32)) break;
+      at = value + size;
+      if (keySize == 24) {
+        if (TARGET_SERVICE.is(key, keySize)) frame.service.set(value, size);
+      } else if (keySize == 21) {
+        if (METHOD_NAME.is(key, keySize)) frame.method.set(value, size);
+      } else if (keySize == 7) {
+        if (SERVICE.is(key, keySize)) plain = Slice.pack(value, size);
+      }
     }
-    if (!frame.service.ptr) frame.service.unpack(plain);
+    if (!frame.service.size) frame.service.unpack(plain);
   }
 
   /** Finds out of the map of a response whether it carries an exception. */
@@ -359,6 +367,12 @@ export class SofaBolt extends Codec {
 /** Whether the frame at p has a checksum. */
 function isChecked(p: usize): bool {
   return load<u16>(p) == (((VERSION_2 << 8) | PROTOCOL_2) as u16) && (load<u8>(p, 11) & SWITCH_CRC) != 0;
+}
+
+/** Bytes of the text whose length stands at `at`; null has none. */
+function textSize(at: usize): u32 {
+  const size = bswap<u32>(load<u32>(at));
+  return size == NO_TEXT ? 0 : size;
 }
 
 /** Reads a text of the map; the address behind it, 0 where it is none. */

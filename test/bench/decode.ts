@@ -1,6 +1,11 @@
+import headers from "sofa-bolt-node/lib/simple_map_serializer.js";
 import { type Guest, loadGuest } from "../guest.js";
 import { encodeCall as brpcCall } from "../peers/brpc.js";
+import { encodePingPong, UNARY } from "../peers/pingpong.js";
+import { encodeQza } from "../peers/qza.js";
+import { greeter } from "../peers/sofabolt.js";
 import { encodeCall as trpcCall } from "../peers/trpc.js";
+import { encodeVideoCall } from "../peers/videopacket.js";
 import { batch, replyFrame, requestFrame } from "./frames.js";
 
 export interface Decoding {
@@ -23,14 +28,18 @@ interface Decoder extends Guest {
   readonly trpc: Global;
   readonly brpc: Global;
   readonly thrift: Global;
+  readonly pingpong: Global;
+  readonly videopacket: Global;
+  readonly sofabolt: Global;
   readonly awesomerpc: Global;
+  readonly qza: Global;
 }
 
 interface Case {
   readonly name: string;
   /** Nanoseconds; default 25. */
   readonly aim?: number;
-  readonly protocol: "dubbo" | "trpc" | "brpc" | "thrift" | "awesomerpc";
+  readonly protocol: Exclude<keyof Decoder, keyof Guest | "decode">;
   readonly side: number;
   readonly bytes: Buffer;
 }
@@ -81,6 +90,23 @@ const cases: readonly Case[] = [
     side: client,
     bytes: Buffer.concat(ids.map(awesomeRequest)),
   },
+  {
+    name: "SOFABolt requests, five entries of the header",
+    protocol: "sofabolt",
+    side: client,
+    bytes: Buffer.concat(ids.map(boltRequest)),
+    aim: 50,
+  },
+  { name: "SOFABolt replies", protocol: "sofabolt", side: server, bytes: Buffer.concat(ids.map(boltReply)) },
+  {
+    name: "videopacket requests",
+    protocol: "videopacket",
+    side: client,
+    bytes: Buffer.concat(ids.map(videoRequest)),
+    aim: 150,
+  },
+  { name: "qza requests", protocol: "qza", side: client, bytes: Buffer.concat(ids.map(qzaRequest)) },
+  { name: "pingpong requests", protocol: "pingpong", side: client, bytes: Buffer.concat(ids.map(pingPongRequest)) },
 ];
 
 /** What the codecs alone cost, by themselves in V8, as in Envoy: without a host, a scanner or metrics. */
@@ -118,6 +144,40 @@ function awesomeRequest(id: number): Buffer {
   frame.writeUInt32BE(frame.length, 5);
   frame.writeInt16BE(id, 9);
   return frame;
+}
+
+function boltRequest(id: number): Buffer {
+  const names = { sofa_head_target_service: greeter, sofa_head_method_name: "hello", service: greeter };
+  return boltFrame(1, id, headers.encode({ ...names, traceparent: metadata.traceparent, tag: metadata.tag }));
+}
+
+function boltReply(id: number): Buffer {
+  return boltFrame(0, id, Buffer.alloc(0));
+}
+
+/** A frame of protocol 1; timeout and status are 0. */
+function boltFrame(type: number, id: number, header: Buffer): Buffer {
+  const name = Buffer.from("com.alipay.sofa.rpc.core.request.SofaRequest");
+  const content = Buffer.alloc(50);
+  const start = Buffer.alloc(type ? 22 : 20);
+  start.set([1, type, 0, type ? 1 : 2, 1]);
+  start.writeUInt32BE(id, 5);
+  start.writeUInt16BE(name.length, start.length - 8);
+  start.writeUInt16BE(header.length, start.length - 6);
+  start.writeUInt32BE(content.length, start.length - 4);
+  return Buffer.concat([start, name, header, content]);
+}
+
+function videoRequest(id: number): Buffer {
+  return encodeVideoCall(id, { command: 0xe801, subCmd: 5, func: "/Echo", body: "x".repeat(50) });
+}
+
+function qzaRequest(flow: number): Buffer {
+  return encodeQza({ flow, cmd: flow, subCmd: 1, body: "x".repeat(50) });
+}
+
+function pingPongRequest(id: number): Buffer {
+  return encodePingPong(id, UNARY, "x".repeat(50));
 }
 
 /** Framed messages of Thrift's binary protocol, whose struct is one string. */
