@@ -2,9 +2,10 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { Host, Root } from "../../../tools/host/host.js";
 import { encodeHeartbeat, encodeHeartbeatReply, encodeReply, encodeRequest } from "../../peers/dubbo/codec.js";
-import { data, Flag, headers, ping, Setting, settings, windowMax } from "./http2.js";
+import { data, Flag, headers, ping, reset, Setting, settings, windowMax } from "./http2.js";
 import {
   asking,
+  closings,
   expectBytes,
   expectSettled,
   idOf,
@@ -298,6 +299,128 @@ function playLower(host: Host, root: Root, seed: number): void {
   expect(it.closed).toBe(false);
   it.connection.close("client");
 }
+
+/** What else may come of a request: for each, whether the reply of the service may have passed before. */
+function mishap(random: Random, { peer }: Lifted, stream: number): Buffer {
+  switch (random.int(6)) {
+    case 0:
+      return reset(stream, random.int(14));
+    case 1:
+      return headers(stream, { ":status": random.pick(["403", "503", "504"]) }, Flag.endStream);
+    case 2:
+      return Buffer.concat([
+        headers(stream, { ":status": "429", "content-type": "text/plain" }),
+        data(stream, Buffer.alloc(peer.spend(stream, 100), "why"), Flag.endStream),
+      ]);
+    case 3:
+      return Buffer.concat([responded(stream), data(stream, Buffer.alloc(peer.spend(stream, 50), "x"))]);
+    case 4:
+      return responded(stream, {}, Flag.endStream);
+    default:
+      return Buffer.concat([responded(stream), reset(stream, 2)]);
+  }
+}
+
+/** Lift before a peer that breaks streams off wherever it likes. */
+function playMishaps(host: Host, root: Root, seed: number): "closed" | "open" {
+  const random = new Random(seed);
+  const it = new Lifted(host, root, {
+    hello: (peer) => (random.once(2) ? settings() : peer.setStreamWindow(random.pick([10, 5000]))),
+  });
+  const ids = new Map<number, number>();
+  const frames: Buffer[] = [];
+  for (let number = 0, count = 1 + random.int(15); number < count; number++) {
+    const frame = requestOf(random, number);
+    frames.push(frame);
+    ids.set(idOf(frame), (ids.get(idOf(frame)) ?? 0) + 1);
+  }
+  let rest = Buffer.concat(frames);
+  it.client(rest.subarray(0, 1));
+  rest = rest.subarray(1);
+  const begun = new Set<number>();
+  const over = new Set<number>();
+  let sending: Sending[] = [];
+  const spoil = (stream: number, bytes: Buffer) => {
+    sending = sending.filter((each) => each.stream !== stream);
+    over.add(stream);
+    it.http(bytes);
+  };
+  const step = () => {
+    const live = [...it.peer.streams.values()].filter(({ id, reset }) => !over.has(id) && reset === undefined);
+    const stream = live.length ? random.pick(live) : undefined;
+    switch (random.int(8)) {
+      case 0:
+      case 1: {
+        const n = Math.min(rest.length, random.size(150_000));
+        if (n) it.client(rest.subarray(0, n));
+        rest = rest.subarray(n);
+        break;
+      }
+      case 2:
+        if (stream && !begun.has(stream.id)) spoil(stream.id, mishap(random, it, stream.id));
+        break;
+      case 3:
+        // In the middle of a reply, or behind it.
+        if (stream && begun.has(stream.id)) spoil(stream.id, reset(stream.id));
+        break;
+      case 4:
+      case 5:
+        if (stream && stream.size >= 16 && !begun.has(stream.id)) {
+          begun.add(stream.id);
+          it.http(responded(stream.id));
+          // Before all of the request was taken as well.
+          sending.push({ stream: stream.id, rest: replyTo(random, idOf(stream.data), stream.id) });
+        }
+        break;
+      case 6:
+        it.http(control(random, it));
+        break;
+      default:
+        host.tick();
+    }
+    sendSome(random, it, sending, random.size(200_000));
+    for (const id of begun) if (!sending.some((each) => each.stream === id)) over.add(id);
+  };
+  for (let i = 0, steps = 20 + random.int(150); i < steps && !it.closed; i++) step();
+  for (let left = patience; !it.closed; left--) {
+    if (rest.length) it.client(rest);
+    rest = Buffer.alloc(0);
+    openAll(it);
+    host.tick();
+    for (const { stream, rest: reply } of sending) {
+      it.http(data(stream, reply.subarray(0, it.peer.spend(stream, reply.length))));
+    }
+    for (const id of it.peer.streams.keys()) if (!over.has(id) && !it.closed) spoil(id, reset(id));
+    if (it.frames.length >= frames.length) break;
+    if (!left) throw new Error(`no end of it: ${it.frames.length} replies to ${frames.length} requests`);
+  }
+  const counts = new Map<number, number>();
+  for (const frame of it.frames) counts.set(idOf(frame), (counts.get(idOf(frame)) ?? 0) + 1);
+  if (it.closed) {
+    for (const [id, count] of counts) expect(count).toBeLessThanOrEqual(ids.get(id) ?? 0);
+    return "closed";
+  }
+  expect(counts).toEqual(ids);
+  it.connection.close("client");
+  return "open";
+}
+
+describe("lift before a peer that breaks off what it likes", () => {
+  it("answers each request once, or closes the connection because a part of the answer has left", async () => {
+    const { host, root } = await leg("lift", { limits: { waitMilliseconds: 600_000 } });
+    let closed = 0;
+    fc.assert(
+      fc.property(fc.integer(), (seed) => {
+        if (playMishaps(host, root, seed) === "closed") closed++;
+        expect(closings(host, "incomplete")).toBe(closed);
+      }),
+      { numRuns: 200, seed: 1, endOnFailure: true },
+    );
+    expectSettled(host);
+    expect(closed).toBeGreaterThan(2);
+    expect(closed).toBeLessThan(100);
+  }, 60_000);
+});
 
 describe.each([
   ["lift", playLift],
