@@ -624,13 +624,18 @@ export abstract class Bridge extends Http2Reader {
   protected openWindow(exchange: Exchange): void {
     if (exchange.sawEnd || exchange.turn.list || this.session.http != Http.Two) return;
     const rest = exchange.cut.rest as i64;
-    const short = SHORT_FRAME as i64;
+    const least = this.windowFor(exchange);
     const open = this.windowOf(exchange);
-    if (open >= max<i64>(short >> 1, rest)) return;
-    const wanted = min<i64>(rest + short, WINDOW_MAX);
+    if (open >= max<i64>(least >> 1, rest)) return;
+    const wanted = min<i64>(rest + least, WINDOW_MAX);
     Http2.window(this.httpOut, exchange.key as u32, (wanted - open) as u32);
     exchange.receivable += wanted - open;
     this.session.urgent = true;
+  }
+
+  /** The window that the exchange's stream has between two frames. */
+  protected windowFor(_exchange: Exchange): i64 {
+    return SHORT_FRAME;
   }
 
   /** Bytes that the HTTP peer may still send for the exchange. */

@@ -2,7 +2,7 @@ import { Reason } from "../codec/codec";
 import { Frame, Kind, Side, Status } from "../codec/frame";
 import { Property } from "../host/property";
 import { Hpack } from "../http/hpack";
-import { Breach, ErrorCode, Http2, Setting } from "../http/http2";
+import { Breach, ErrorCode, Http2, Setting, WINDOW_MAX } from "../http/http2";
 import { Entry, Table } from "../memory/table";
 import { Sink } from "../wire/sink";
 import { Slice } from "../wire/slice";
@@ -157,16 +157,30 @@ export class Lift extends Bridge {
     this.writeHead(frame, series);
     if (session.slots.first || session.open >= session.peerStreams) {
       this.head.clear();
-      Http2.headers(this.head, exchange.key as u32, this.block, false);
+      this.beginStream(exchange, this.head);
       exchange.headBytes = this.head.size;
       if (!this.hold(exchange, this.head.ptr, this.head.size)) return;
       session.slots.append(exchange.wait);
     } else {
       this.opened(exchange);
-      Http2.headers(this.httpOut, exchange.key as u32, this.block, false);
+      this.beginStream(exchange, this.httpOut);
     }
     session.passing = changetype<usize>(exchange);
     this.pass(exchange, p, n, frame.length == n);
+  }
+
+  /** Writes the HEADERS of a request, which stand in `block`. */
+  private beginStream(exchange: Exchange, out: Sink): void {
+    const stream = exchange.key as u32;
+    Http2.headers(out, stream, this.block, false);
+    if (exchange.kind != Kind.StreamOpen) return;
+    Http2.window(out, stream, (WINDOW_MAX - exchange.receivable) as u32);
+    exchange.receivable = WINDOW_MAX;
+  }
+
+  /** Envoy resets a stream whose reply ends before its request has, and with it what waits for a window: so nothing does. */
+  protected windowFor(exchange: Exchange): i64 {
+    return exchange.kind == Kind.StreamOpen ? WINDOW_MAX : SHORT_FRAME;
   }
 
   /** Bytes of a frame; `last` where it is whole now. */

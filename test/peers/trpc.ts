@@ -47,6 +47,8 @@ export interface TrpcClient {
   oneWay(func: string, body?: string): void;
   /** Opens a stream, sends the texts and the end, and answers what came until the server's end. */
   stream(func: string, texts: string[], info?: Info): Promise<StreamEnd>;
+  /** Opens a stream, sends the texts, and gives it up once as many texts came back. */
+  abandon(func: string, texts: string[], info?: Info): Promise<StreamEnd>;
   close(): Promise<void>;
 }
 
@@ -54,6 +56,8 @@ export interface TrpcServer {
   readonly port: number;
   /** Connections so far. */
   readonly connections: number;
+  /** Streams that are open. */
+  readonly streams: number;
   stop(): Promise<void>;
 }
 
@@ -221,6 +225,7 @@ export async function startTrpcServer(
   { refuse }: { refuse?: { ret: number; message: string } } = {},
 ): Promise<TrpcServer> {
   const notes = new Map<string, number>();
+  const ofConnections = new Set<ReadonlyMap<number, unknown>>();
 
   function answer({ func, info }: Head, body: string): Partial<Reply> {
     if (refuse) return refuse;
@@ -243,9 +248,11 @@ export async function startTrpcServer(
     }
   }
 
-  return listen((socket) => {
+  const server = await listen((socket) => {
     const write = (frame: Buffer) => socket.writable && socket.write(frame);
     const open = new Map<number, { method: string; texts: string[] }>();
+    ofConnections.add(open);
+    socket.on("close", () => ofConnections.delete(open));
 
     function init(id: number, frame: Buffer): void {
       const request: Head = { id, func: "", oneWay: false, info: {} };
@@ -306,16 +313,31 @@ export async function startTrpcServer(
       if (type === CLOSE) close(id);
     });
   });
+  return {
+    port: server.port,
+    get connections() {
+      return server.connections;
+    },
+    get streams() {
+      return [...ofConnections].reduce((sum, { size }) => sum + size, 0);
+    },
+    stop: server.stop,
+  };
 }
 
 /** One connection that carries any number of calls and streams at a time. */
 export async function connectTrpc(port: number): Promise<TrpcClient> {
   const socket = await dial(port);
   const calls = new Map<number, { resolve(reply: Reply): void; reject(error: Error): void }>();
-  const opened = new Map<
-    number,
-    { texts: string[]; send: string[]; resolve(end: StreamEnd): void; reject(error: Error): void }
-  >();
+  interface Stream {
+    texts: string[];
+    send: readonly string[];
+    /** Gives it up after as many texts. */
+    abandons: boolean;
+    resolve(end: StreamEnd): void;
+    reject(error: Error): void;
+  }
+  const opened = new Map<number, Stream>();
   // Ids of calls and of streams do not meet, as in the libraries.
   let lastCall = 0;
   let lastStream = 1 << 20;
@@ -338,6 +360,11 @@ export async function connectTrpc(port: number): Promise<TrpcClient> {
     const stream = opened.get(id);
     if (!stream) return;
     if (type === DATA) stream.texts.push(textOf(frame.subarray(HEADER)));
+    if (stream.abandons && stream.texts.length === stream.send.length) {
+      socket.write(encodeClose(id, { ret: 161, why: "given up", reset: true }));
+      opened.delete(id);
+      return void stream.resolve({ ret: 0, message: "", texts: stream.texts });
+    }
     if (type !== INIT && type !== CLOSE) return;
     const end = readEnd(type, frame.subarray(HEADER));
     if (type === CLOSE || end.ret) {
@@ -347,7 +374,8 @@ export async function connectTrpc(port: number): Promise<TrpcClient> {
     }
     for (const text of stream.send) socket.write(streamFrame(DATA, id, stringValue(text)));
     const increment = message((pbf) => pbf.writeVarintField(1, 1024));
-    socket.write(Buffer.concat([streamFrame(FEEDBACK, id, increment), encodeClose(id)]));
+    socket.write(streamFrame(FEEDBACK, id, increment));
+    if (!stream.abandons) socket.write(encodeClose(id));
   }
 
   readFrames(socket, HEADER, lengthOf, (frame) => {
@@ -360,6 +388,12 @@ export async function connectTrpc(port: number): Promise<TrpcClient> {
       resolve();
     });
   });
+  const stream = (func: string, send: readonly string[], info: Info, abandons: boolean) =>
+    new Promise<StreamEnd>((resolve, reject) => {
+      const id = ++lastStream;
+      opened.set(id, { texts: [], send, abandons, resolve, reject });
+      socket.write(encodeOpen(id, func, info));
+    });
   return {
     call: (func, body, info) =>
       new Promise((resolve, reject) => {
@@ -370,12 +404,8 @@ export async function connectTrpc(port: number): Promise<TrpcClient> {
     oneWay(func, body) {
       socket.write(encodeCall({ id: ++lastCall, func, oneWay: true, ...(body !== undefined && { body }) }));
     },
-    stream: (func, texts, info = {}) =>
-      new Promise((resolve, reject) => {
-        const id = ++lastStream;
-        opened.set(id, { texts: [], send: texts, resolve, reject });
-        socket.write(encodeOpen(id, func, info));
-      }),
+    stream: (func, texts, info = {}) => stream(func, texts, info, false),
+    abandon: (func, texts, info = {}) => stream(func, texts, info, true),
     async close() {
       socket.destroySoon();
       await closed;

@@ -70,12 +70,16 @@ export async function startScripted(
 }
 
 /** Has the router speak HTTP/1.1 to the server's leg, although the protocol has heartbeats. */
-export const http1: ProxyOptions = {
-  change: (bootstrap) =>
-    JSON.parse(JSON.stringify(bootstrap), (key, value) =>
-      key === "explicit_http_config" ? { http_protocol_options: {} } : value,
-    ),
-};
+export const http1 = speaking({ http_protocol_options: {} });
+/** The same of HTTP/2 and a protocol that has none. */
+export const http2 = speaking({ http2_protocol_options: {} });
+
+function speaking(options: object): ProxyOptions {
+  return {
+    change: (bootstrap) =>
+      JSON.parse(JSON.stringify(bootstrap), (key, value) => (key === "explicit_http_config" ? options : value)),
+  };
+}
 
 /** The same in another order, by a seed that makes it the same each time. */
 export function shuffled<T>(items: readonly T[], seed = 1): T[] {
