@@ -114,6 +114,31 @@ it("reads bRPC as the other dissector read it", async () => {
   expect(explained).toBe(pieces.reduce((sum, { bytes }) => sum + bytes.length, 0));
 });
 
+describe("sofa-new.pcap", () => {
+  const pieces = piecesOf("sofa-new.pcap");
+
+  it("reads as the other dissector reads it, by its own tests", async () => {
+    const { frames, errors, explained } = await decode(wasm, "sofabolt", pieces);
+    expect(errors).toEqual([]);
+    expect(explained).toBe(pieces.reduce((sum, { bytes }) => sum + bytes.length, 0));
+    const service = "com.mycompany.app.common.ServInterface:1.0";
+    expect(frames).toMatchObject([
+      // Without the header, as it counts, 730 and 210 bytes.
+      { kind: "request", id: "2", service, method: "testSuccess", length: 22 + 730 },
+      { kind: "response", id: "2", status: "ok", code: 0, length: 20 + 210 },
+    ]);
+    const { class: name, ...header } = (frames[0] as Frame).metadata;
+    expect(name).toBe("com.alipay.sofa.rpc.core.request.SofaRequest");
+    expect(header).toEqual({
+      sofa_head_target_service: service,
+      sofa_head_method_name: "testSuccess",
+      service,
+      protocol: "bolt",
+      new_rpc_trace_context: "tcid=0a2200ce1670900283956100813525&spid=0&pspid=&sample=true&",
+    });
+  });
+});
+
 const request = sent(piecesOf("dubbo_hessian2.pcap"), "client");
 const limits = { frameBytes: 1 << 26, headBytes: 1 << 16, inFlight: 1024, series: 100, waitMilliseconds: 1000 };
 
