@@ -38,6 +38,8 @@ export const SHORT_FRAME: u32 = 256 << 10;
 /** Bytes that wait for the HTTP peer, from which on a client is not read; and from which on it is cut off. */
 const HELD_HIGH: u32 = 1 << 20;
 const HELD_MAX: u32 = 32 << 20;
+/** Header fields of one connection that are kept until frames come. A peer with HPACK needs few bytes to send many. */
+const KEPT_MAX: u32 = 16 << 20;
 
 const CLIENT_GONE = Slice.of("client_gone");
 const UPSTREAM_GONE = Slice.of("upstream_gone");
@@ -690,7 +692,14 @@ export abstract class Bridge extends Http2Reader {
       block.bytes(headers.name(i).ptr, headers.name(i).size);
       block.bytes(headers.value(i).ptr, headers.value(i).size);
     }
-    if (!exchange.fields.append(block.ptr, block.size)) this.closing = badText(Bad.Crowded);
+    this.keep(exchange, block.ptr, block.size);
+  }
+
+  /** Appends to the fields of the exchange. */
+  protected keep(exchange: Exchange, p: usize, n: u32): void {
+    const session = this.session;
+    session.kept += n;
+    if (session.kept > KEPT_MAX || !exchange.fields.append(p, n)) this.closing = badText(Bad.Crowded);
   }
 
   /** Header fields of the exchange's message came, in `headers`; they are needed once its frame comes. */
@@ -907,6 +916,7 @@ export abstract class Bridge extends Http2Reader {
     if (this.fresh == at) this.fresh = 0;
     if (exchange.open) session.open--;
     session.heldForHttp -= exchange.toHttp.size;
+    session.kept -= exchange.fields.size;
     exchange.release();
     this.exchanges.remove(at);
     if (session.slots.first) session.urgent = true;

@@ -342,7 +342,7 @@ export class Lift extends Bridge {
       this.answer(exchange, Reason.Internal, "the upstream answered with what is not a reply of the protocol");
     } else if (exchange.reply == Reply.Text) {
       const room = TEXT_MAX - min<u32>(TEXT_MAX, exchange.fields.size);
-      exchange.fields.append(p, min<u32>(n, room));
+      this.keep(exchange, p, min<u32>(n, room));
     } else {
       this.fail(Breach.Stream);
     }

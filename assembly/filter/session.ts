@@ -198,6 +198,8 @@ export class Session {
   open: u32;
   /** Bytes in toHttp of all exchanges. */
   heldForHttp: u32;
+  /** Bytes in the fields of all exchanges. */
+  kept: u32;
   /** The stream that was opened last (lower), or is opened next (lift). */
   stream: u32;
   /** The last stream that the peer will look at. */
