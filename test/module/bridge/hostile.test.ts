@@ -58,7 +58,7 @@ const many = (count: number, make: (i: number) => Buffer): Buffer =>
 
 /** Indexes the last entry of the dynamic table, again and again. */
 const bomb = (stream: number): Buffer => {
-  const entry = Buffer.concat([Buffer.of(0x40, 1, 0x61, 0x7f, 0x81, 0x1e), Buffer.alloc(4000, "a")]);
+  const entry = Buffer.concat([Buffer.of(0x40, 1, 0x61, 0x7f, 0x81, 0x1e), Buffer.alloc(3968, "a")]);
   return frame(Type.headers, stream, Buffer.concat([entry, Buffer.alloc(12_000, 0xbe)]), Flag.endHeaders);
 };
 
@@ -270,6 +270,24 @@ describe("HTTP/2 that is all right, but too much of it", () => {
     expect(refused).toBe(10_000 - 4999);
     expect(total(host, "meltemi_in_flight")).toBe(1);
     it.connection.close("client");
+    spared();
+  });
+});
+
+describe("header fields that cost little to send and much to keep", () => {
+  it("are bounded for each connection, and are no matter for others", async () => {
+    const { host, it, spared } = await lowered();
+    it.greet();
+    // An entry of 4,000 bytes in the dynamic table, which each of the following requests has fourteen times.
+    const entry = Buffer.concat([Buffer.of(0x40, 1, 0x61, 0x7f, 0x81, 0x1e), Buffer.alloc(3968, "a")]);
+    it.http(frame(Type.headers, it.open(), entry, Flag.endHeaders));
+    const before = host.memoryBytes;
+    for (let i = 0; i < 4000 && !it.closed; i++) {
+      it.http(frame(Type.headers, it.open(), Buffer.alloc(14, 0xbe), Flag.endHeaders));
+    }
+    expect(it.closed).toBe(true);
+    expect(closings(host, "crowded")).toBe(1);
+    expect(host.memoryBytes - before).toBeLessThan(64 << 20);
     spared();
   });
 });
