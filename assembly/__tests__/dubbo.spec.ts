@@ -253,6 +253,16 @@ describe("Dubbo, written", () => {
     }
   });
 
+  it("has no place for what is read out of arguments", () => {
+    const generic = dubbo(0xc2, 0, 1, call("s", "$invoke", "Ljava/lang/String;") + text("add") + map([]));
+    change("generic.method", "remove");
+    expect(written(generic)).toBe("no");
+    change("tag", "gray");
+    expect(written(generic)).toBe(
+      dubbo(0xc2, 0, 1, call("s", "$invoke", "Ljava/lang/String;") + text("add") + map(["tag", "gray"])),
+    );
+  });
+
   it("stays as it was where not all of its metadata are known", () => {
     const unknown = dubbo(0xc2, 0, 1, call("s", "m", "?") + map(["a", "1"]));
     change("a", "2");

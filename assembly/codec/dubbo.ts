@@ -44,6 +44,19 @@ const THREADPOOL_EXHAUSTED = Slice.of("threadpool_exhausted");
 const INTERFACE = Slice.of("interface");
 const VERSION = Slice.of("version");
 const TIMEOUT = Slice.of("timeout");
+const GENERIC_METHOD = Slice.of("generic.method");
+const SERIALIZATION_NAME = Slice.of("serialization");
+/** The methods of Dubbo's GenericService, whose first argument names the one that is meant. */
+const INVOKE = Slice.of("$invoke");
+const INVOKE_ASYNC = Slice.of("$invokeAsync");
+
+/** As Dubbo's configuration calls them, by their numbers; those without a name by the number. */
+const SERIALIZATIONS: Slice[] = (
+  "0,1,hessian2,java,compactedjava,5,fastjson,nativejava,kryo,fst,native-hessian,avro,protostuff,13,14,15,gson,17,18,19,20," +
+  "protobuf-json,protobuf,fastjson2,24,kryo2,26,27,28,29,30,31"
+)
+  .split(",")
+  .map<Slice>((name) => Slice.of(name));
 
 /**
  * Dubbo 2 (format: Apache Dubbo's protocol specification, checked against its Java implementation and captures).
@@ -59,7 +72,11 @@ const TIMEOUT = Slice.of("timeout");
  *
  * A Hessian 2 request body: strings Dubbo version, service, service version, method, parameter types; the arguments; a
  * map of attachments. A response body: an int (0 exception, 1 value, 2 null; 3, 4, 5 the same with attachments), and
- * what it says. Bodies of other serializations are not read: their service and method are not known.
+ * what it says. Bodies of other serializations are not read: their service and method are not known, and metadata says
+ * only what they are written in.
+ *
+ * A generic call, by a client that has no Java interface, is one of the method `$invoke` whose first argument is the name of
+ * the method that is meant.
  */
 @final
 export class Dubbo extends Codec {
@@ -86,6 +103,8 @@ export class Dubbo extends Codec {
     return (
       '[{"name":"interface","about":"the service, as Java names the interface"},' +
       '{"name":"version","about":"version of the service, 0.0.0 where none is set"},' +
+      '{"name":"generic.method","about":"the method that a generic call ($invoke) is for"},' +
+      '{"name":"serialization","about":"of frames whose body is not in Hessian 2: fastjson2, protobuf ..."},' +
       '{"name":"*","about":"every attachment whose value is a string, of replies too: group, path, dubbo.tag, traceparent ..."}]'
     );
   }
@@ -188,7 +207,10 @@ export class Dubbo extends Codec {
   }
 
   metadata(p: usize, n: u32, frame: Frame): Look {
-    if (!readable(frame)) return READY;
+    if (!readable(frame)) {
+      this.unreadable(frame);
+      return READY;
+    }
     Hessian2.start(p, n, frame.length as u32);
     let look: Look = 0;
     if (frame.kind == Kind.Response) {
@@ -199,19 +221,33 @@ export class Dubbo extends Codec {
       frame.add(INTERFACE, frame.service);
       if (this.version.ptr) frame.add(VERSION, this.version);
       Hessian2.at = this.behindNames;
-      look = this.args();
+      look = this.args(frame);
     }
     if (!look) look = this.attachments(frame);
     return look == HESSIAN_INVALID ? dropped(frame) : look;
   }
 
-  /** Steps over the parameter types of a request and the arguments. */
-  private args(): i32 {
+  /** Adds what the body of a request or response is written in, where that is not Hessian 2. */
+  private unreadable(frame: Frame): void {
+    const serialization = (frame.token as u32) & SERIALIZATION;
+    if (serialization == HESSIAN2 || frame.kind > Kind.OneWay) return;
+    frame.add(SERIALIZATION_NAME, SERIALIZATIONS[serialization]);
+  }
+
+  /** Steps over the parameter types of a request and the arguments; to a frame it adds which method a generic call is for. */
+  private args(frame: Frame | null): i32 {
     const types = this.skipped;
     let look = Hessian2.string(types);
     if (look) return look;
     let left = countTypes(types);
     if (left < 0 || Hessian2.fragmented || !Hessian2.wasString) return HESSIAN_INVALID;
+    if (frame && left && isGeneric(frame.method)) {
+      const name = this.value;
+      look = Hessian2.string(name);
+      if (look) return look;
+      if (name.ptr) frame.add(GENERIC_METHOD, name);
+      left--;
+    }
     while (!look && left--) look = Hessian2.skip();
     return look;
   }
@@ -264,7 +300,7 @@ export class Dubbo extends Codec {
 
   /** Appends the frame with the changes up to the last one; what comes behind that begins at `copied`. */
   private rewrite(p: usize, n: u32, frame: Frame, changes: Changes, sink: Sink): bool {
-    if (frame.metadataDropped || !readable(frame)) return false;
+    if (frame.metadataDropped || !readable(frame) || changes.find(GENERIC_METHOD) >= 0) return false;
     this.placed = 0;
     Hessian2.start(p, n, frame.length as u32);
     if (frame.kind == Kind.Response) {
@@ -284,7 +320,7 @@ export class Dubbo extends Codec {
     if (Hessian2.string(this.skipped)) return false;
     if (!this.rewriteName(INTERFACE, changes, sink) || !this.rewriteName(VERSION, changes, sink)) return false;
     // Over the method.
-    if (Hessian2.string(this.skipped) || this.args()) return false;
+    if (Hessian2.string(this.skipped) || this.args(null)) return false;
     return this.rewriteMap(changes, sink);
   }
 
@@ -436,6 +472,10 @@ function readable(frame: Frame): bool {
   if (((frame.token as u32) & SERIALIZATION) != HESSIAN2) return false;
   if (frame.kind == Kind.Response) return frame.code == STATUS_OK && frame.length > HEADER;
   return frame.kind == Kind.Request || frame.kind == Kind.OneWay;
+}
+
+function isGeneric(method: Slice): bool {
+  return method.is(INVOKE.ptr, INVOKE.size) || method.is(INVOKE_ASYNC.ptr, INVOKE_ASYNC.size);
 }
 
 /** Whether the response at p, whose value was read, has attachments. */

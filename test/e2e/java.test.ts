@@ -35,6 +35,7 @@ async function agree(proxy: Running, before: Tap, behind: Tap): Promise<Record<s
 
 /** What the consumer calls, by service, method and status. */
 const requests = {
+  [`${greeter} $invoke ok`]: 1,
   [`${greeter} add ok`]: 1,
   [`${greeter} attachment ok`]: 1,
   [`${greeter} blob ok`]: 1,

@@ -35,6 +35,25 @@ const tagged = (tag: string, method = "hello") =>
   request(1, "a.Greeter", method, { attachments: { "dubbo.tag": tag } });
 
 describe("the first request", () => {
+  it("decides by what a generic call is for, and by a serialization that is not read", async () => {
+    const { root } = await routing({
+      routes: [
+        { match: { "generic.method": { exact: "add" } }, cluster: "generic" },
+        {
+          match: { serialization: { oneOf: ["fastjson2", "protobuf"] }, method: { present: false } },
+          cluster: "other",
+        },
+      ],
+    });
+    const generic = (method: string) => request(1, "a.Greeter", "$invoke", {}, [method, ["int"], [2]]);
+    expect(target(root, generic("add"))).toBe("generic");
+    expect(target(root, generic("remove"))).toBeUndefined();
+    expect(target(root, request(1, "a.Greeter", "add"))).toBeUndefined();
+    const other = request(1);
+    other[2] = ((other[2] as number) & 0xe0) | 23;
+    expect(target(root, other)).toBe("other");
+  });
+
   it("decides, before later filters start, and names the route", async () => {
     const { host, root } = await routing();
     let before: string | undefined;

@@ -84,8 +84,13 @@ export function callsOf(host: Host, run: () => void): Record<string, number> {
   return calls;
 }
 
-export const request = (id: number, service = "a.Greeter", method = "hello", options: RequestOptions = {}) =>
-  encodeRequest(id, service, method, ["world"], options);
+export const request = (
+  id: number,
+  service = "a.Greeter",
+  method = "hello",
+  options: RequestOptions = {},
+  args: unknown[] = ["world"],
+) => encodeRequest(id, service, method, args, options);
 
 export const reply = (id: number) => encodeReply(id, "hello world");
 

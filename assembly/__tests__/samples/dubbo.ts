@@ -160,6 +160,25 @@ const samples: Sample[] = [
     "oneway 15600935318398513229 228 org.meltemi.demo.Greeter#notify deadline=10000 {interface=org.meltemi.demo.Greeter, version=0.0.0, path=org.meltemi.demo.Greeter, remote.application=meltemi-consumer, timeout=10000}",
   ),
   asked(
+    "a group and a version from Java",
+    "dabbc2001372043fcefc80aa000000d305322e302e32186f72672e6d656c74656d692e64656d6f2e4772656574657205322e302e300873" +
+      "617948656c6c6f124c6a6176612f6c616e672f537472696e673b03666967480470617468186f72672e6d656c74656d692e64656d6f2e47" +
+      "7265657465721272656d6f74652e6170706c69636174696f6e106d656c74656d692d636f6e73756d657209696e74657266616365186f72" +
+      "672e6d656c74656d692e64656d6f2e477265657465720776657273696f6e05322e302e300774696d656f75740531303030300567726f75" +
+      "7004677261795a",
+    "request 1401187106167750826 227 org.meltemi.demo.Greeter#sayHello deadline=10000 {interface=org.meltemi.demo.Greeter, version=2.0.0, path=org.meltemi.demo.Greeter, remote.application=meltemi-consumer, timeout=10000, group=gray}",
+  ),
+  asked(
+    "a generic call from Java",
+    "dabbc2001372043fcefc80ab0000011705322e302e32186f72672e6d656c74656d692e64656d6f2e4772656574657205302e302e300724" +
+      "696e766f6b6530384c6a6176612f6c616e672f537472696e673b5b4c6a6176612f6c616e672f537472696e673b5b4c6a6176612f6c616e" +
+      "672f4f626a6563743b0361646472075b737472696e6703696e7403696e7472075b6f626a6563749293480470617468186f72672e6d656c" +
+      "74656d692e64656d6f2e477265657465721272656d6f74652e6170706c69636174696f6e106d656c74656d692d636f6e73756d65720969" +
+      "6e74657266616365186f72672e6d656c74656d692e64656d6f2e477265657465720776657273696f6e05302e302e300767656e65726963" +
+      "04747275650774696d656f75740531303030305a",
+    "request 1401187106167750827 295 org.meltemi.demo.Greeter#$invoke deadline=10000 {interface=org.meltemi.demo.Greeter, version=0.0.0, generic.method=add, path=org.meltemi.demo.Greeter, remote.application=meltemi-consumer, generic=true, timeout=10000}",
+  ),
+  asked(
     "a call from Node, with an empty version",
     "dabbc20000000000000000070000008605322e302e3209612e47726565746572000568656c6c6f184c6a6176612f6c616e672f53747269" +
       "6e673b494c612f423b05776f726c64954303612e429201780179609101c3a94805647562626f05322e302e3209647562626f2e74616704" +
@@ -231,10 +250,36 @@ const samples: Sample[] = [
   answered("a value", dubbo(0x02, 20, 3, "91" + text("hi")), "response 3 % ok/0/20"),
   answered("no value", dubbo(0x02, 20, 3, "92"), "response 3 % ok/0/20"),
   answered("a reply without a body", dubbo(0x02, 20, 3, ""), "response 3 % ok/0/20"),
-  answered("a reply in another serialization", dubbo(0x06, 20, 3, "900a22"), "response 3 % ok/0/20"),
+  answered(
+    "a reply in another serialization",
+    dubbo(0x06, 20, 3, "900a22"),
+    "response 3 % ok/0/20 {serialization=fastjson}",
+  ),
   asked("an event that is no heartbeat", dubbo(0xe2, 0, 6, text("R")), "heartbeat 6 % ~#~"),
   asked("an event that nobody answers", dubbo(0xa2, 0, 6, text("R")), "heartbeat 6 % ~#~"),
-  asked("a call in fastjson", dubbo(0xc6, 0, 6, "22322e302e32220a"), "request 6 % ~#~"),
+  asked("a call in fastjson", dubbo(0xc6, 0, 6, "22322e302e32220a"), "request 6 % ~#~ {serialization=fastjson}"),
+  asked(
+    "a one-way call in a serialization without a name",
+    dubbo(0x9f, 0, 6, "00"),
+    "oneway 6 % ~#~ {serialization=31}",
+  ),
+  asked(
+    "a generic call",
+    dubbo(
+      0xc2,
+      0,
+      6,
+      call("s", "$invoke", "Ljava/lang/String;[Ljava/lang/String;[Ljava/lang/Object;") +
+        (text("sayHello") + "71" + text("[string") + text("java.lang.String") + "57" + text("fig") + "5a") +
+        map(["generic", "true", "generic.method", "hidden"]),
+    ),
+    "request 6 % s#$invoke {interface=s, version=1.0, generic.method=sayHello, generic=true}",
+  ),
+  asked(
+    "a generic call without a method's name",
+    dubbo(0xc2, 0, 6, call("s", "$invokeAsync", "Ljava/lang/String;I") + "4e97" + map(["generic", "true"])),
+    "request 6 % s#$invokeAsync {interface=s, version=1.0, generic=true}",
+  ),
   asked(
     "names of other scripts",
     dubbo(0xc2, 0, 6, call("ελ.Μελτέμι", "茶🍵", "") + map(["ключ", "🍵", "empty", ""])),

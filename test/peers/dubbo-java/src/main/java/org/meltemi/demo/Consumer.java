@@ -18,6 +18,7 @@ import org.apache.dubbo.config.MethodConfig;
 import org.apache.dubbo.config.ReferenceConfig;
 import org.apache.dubbo.config.bootstrap.DubboBootstrap;
 import org.apache.dubbo.rpc.RpcContext;
+import org.apache.dubbo.rpc.service.GenericService;
 
 /**
  * {@code Consumer HOST PORT [TAG]}: calls a provider in every way there is, checks each outcome, and prints one line of
@@ -73,6 +74,7 @@ public final class Consumer {
     check("oneway", 1, () -> oneway(greeter, address));
     check("group and version", true, () ->
         reference(Greeter.class, address, "gray", "2.0.0").sayHello("fig").contains("gray 2.0.0"));
+    check("generic", 5, () -> generic(address).$invoke("add", new String[] {"int", "int"}, new Object[] {2, 3}));
 
     System.out.println(JSON.toJSONString(results));
     System.exit(0);
@@ -154,6 +156,14 @@ public final class Consumer {
       notified = greeter.notified(text);
     }
     return notified;
+  }
+
+  /** Greeter for those who do not have its interface. */
+  private static GenericService generic(String address) {
+    ReferenceConfig<GenericService> config = config(GenericService.class, address, "", "");
+    config.setInterface(Greeter.class.getName());
+    config.setGeneric("true");
+    return config.get();
   }
 
   private static <T> T reference(Class<T> type, String address, String group, String version) {
