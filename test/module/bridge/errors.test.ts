@@ -20,6 +20,7 @@ import {
 import {
   closings,
   contentType,
+  expectBytes,
   expectSettled,
   Lifted,
   type LiftedOptions,
@@ -183,7 +184,7 @@ describe("a stream that is broken off", () => {
     it.http(reset(3));
     expect(it.frames).toEqual([]);
     it.http(data(1, long.subarray(100_000), Flag.endStream));
-    expect(it.frames[0]).toEqual(long);
+    expectBytes(it.frames[0] as Buffer, long);
     expect(it.statuses.slice(1)).toEqual([
       [9, ok],
       [8, serverError],

@@ -189,7 +189,7 @@ describe.each(protocols)("$name, through Node's HTTP", (protocol) => {
       const seed = fc.integer();
       await fc.assert(
         fc.asyncProperty(seed, (seed) => play(whole, protocol, serve, seed)),
-        { numRuns: 20, seed: 1, endOnFailure: true },
+        { numRuns: 15, seed: 1, endOnFailure: true },
       );
       await until(() => total(whole.host, "meltemi_in_flight") === 0);
       expectSettled(whole.host);
