@@ -33,6 +33,7 @@ import {
   responded,
   response,
   total,
+  withId,
 } from "./support.js";
 
 /** Peers that mean no good: what they do ends their own connection, counted, and is no matter for any other. */
@@ -288,6 +289,31 @@ describe("header fields that cost little to send and much to keep", () => {
     expect(it.closed).toBe(true);
     expect(closings(host, "crowded")).toBe(1);
     expect(host.memoryBytes - before).toBeLessThan(64 << 20);
+    spared();
+  });
+});
+
+describe("header fields that HTTP forbids", () => {
+  it("are not written into frames, and a request without a path is one all the same", async () => {
+    const { it, spared } = await lowered();
+    it.greet();
+    const plain = { interface: "a.Greeter", version: "", dubbo: "2.0.2", path: "a.Greeter" };
+    const forbidden = {
+      "": "x",
+      UPPER: "x",
+      "with blank": "x",
+      "nul\0": "x",
+      ":made-up": "x",
+      "a\r\nb": "x",
+      k: "a\r\nb",
+    };
+    for (const fields of [plain, { ...forbidden, ...plain }]) {
+      const stream = it.open();
+      it.http(headers(stream, fields), data(stream, request(7), Flag.endStream));
+      expect(it.requests.pop()).toEqual(withId(request(7), stream));
+      it.server(reply(stream));
+      expect(it.peer.stream(stream).data).toEqual(reply(7));
+    }
     spared();
   });
 });

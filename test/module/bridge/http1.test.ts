@@ -133,6 +133,26 @@ describe("requests over HTTP/1.1", () => {
     expectSettled(it.host);
   });
 
+  it("one-way, of a protocol without heartbeats: answered with the next bytes of the server, whatever they are", async () => {
+    const it = await lowered({ protocol: "trpc" });
+    // The message: one-way, id 7, /a.B/c.
+    const message = Buffer.from("100118073a062f612e422f63", "hex");
+    const fixed = Buffer.from("09300000000000000000000000000000", "hex");
+    fixed.writeUInt32BE(16 + message.length, 4);
+    fixed.writeUInt16BE(message.length, 8);
+    const frame = Buffer.concat([fixed, message]);
+    const lines = ["Content-Type: application/vnd.meltemi.trpc", "func: /a.B/c", `Content-Length: ${frame.length}`];
+    it.connection.downstream(Buffer.concat([head(lines), frame]));
+    expect(it.toServer).toEqual(frame);
+    it.host.tick();
+    expect(it.toRouter).toBe("");
+    it.connection.upstream(frame);
+    expect(it.toRouter).toBe("HTTP/1.1 200 \r\ncontent-length: 0\r\n\r\n");
+    expect(total(it.host, "meltemi_unmatched_responses_total")).toBe(1);
+    expect(outcomes(it.host)).toEqual({ oneway: 1 });
+    expectSettled(it.host);
+  });
+
   it("are answered early as well, and the rest of their bytes goes nowhere", async () => {
     const it = await lowered();
     // Short: as nothing of it is with the server, nothing of it goes there.
