@@ -230,18 +230,18 @@ describe("guest memory", () => {
       return connection;
     };
     const errors = () => sum(host, "meltemi_decode_errors_total", { reason: "crowded" });
-    const connections = Array.from({ length: 1200 }, hold);
-    // 64 MiB are 1118 times as much.
-    expect(errors()).toBe(1200 - 1118);
+    const connections = Array.from({ length: 2300 }, hold);
+    // 128 MiB are 2236 times as much.
+    expect(errors()).toBe(2300 - 2236);
     // Guest memory grows by doubling.
-    expect(host.memoryBytes).toBeLessThanOrEqual(128 << 20);
+    expect(host.memoryBytes).toBeLessThanOrEqual(256 << 20);
     // Short heads that come in one piece are read all the same.
     connect(root).connection.downstream(request(1));
     expect(sum(host, "meltemi_in_flight")).toBe(1);
 
     const [most, refused] = [host.memoryBytes, errors()];
     for (const connection of connections) connection.close("client");
-    for (let i = 0; i < 1118; i++) hold();
+    for (let i = 0; i < 2236; i++) hold();
     expect(errors()).toBe(refused);
     expect(host.memoryBytes).toBe(most);
   });
