@@ -291,15 +291,18 @@ export abstract class Bridge extends Http2Reader {
   }
 
   /** Goes on with a connection outside of its own callbacks. */
-  private resume(connection: Connection, closing: string): void {
+  protected resume(connection: Connection, closing: string): void {
     Stream.enter(connection.key as u32);
     this.enter(connection, true);
     this.closing = closing;
     // What the client sent meanwhile would otherwise pass to the next filter as it is.
     const size = Buffer.length(BufferType.DownstreamData);
     if (!closing.length) this.receive(size);
+    this.onResumed();
     this.leave(size);
   }
+
+  protected onResumed(): void {}
 
   private enter(connection: Connection, down: bool): void {
     const session = changetype<Session>(connection.session);

@@ -1,8 +1,10 @@
 import { Reason } from "../codec/codec";
 import { Frame, Kind, Side, Status } from "../codec/frame";
+import { Clock } from "../host/clock";
 import { Property } from "../host/property";
 import { Hpack } from "../http/hpack";
 import { Breach, ErrorCode, Http2, Setting, WINDOW_MAX } from "../http/http2";
+import { List } from "../memory/list";
 import { Entry, Table } from "../memory/table";
 import { Sink } from "../wire/sink";
 import { Slice } from "../wire/slice";
@@ -17,6 +19,11 @@ import { Exchange, Http, Reply, Session } from "./session";
 /** Streams that may be open before the peer's settings say how many it takes: what RFC 9113 recommends as the least. */
 const FIRST_STREAMS: u32 = 100;
 const LAST_STREAM_ID: u32 = i32.MAX_VALUE;
+/**
+ * Milliseconds before which no stream is reset that has no answer: Envoy takes many that are reset in their first two
+ * seconds for an attack.
+ */
+const LEAST_LIFE: u32 = 3000;
 /** Of the text of a reply that Envoy wrote. */
 const TEXT_MAX: u32 = 256;
 
@@ -63,6 +70,8 @@ export class Lift extends Bridge {
   private readonly head: Sink = new Sink();
   private readonly message: Sink = new Sink();
   private readonly request: Frame = Frame.make();
+  /** Exchanges that nobody waits for but Envoy, since all of the request is sent: by their turns, the oldest first. */
+  private readonly unanswered: List = List.make();
 
   constructor() {
     super(Side.Client);
@@ -189,6 +198,7 @@ export class Lift extends Bridge {
     const ends = last && exchange.kind != Kind.StreamOpen;
     this.send(exchange, p, n, ends);
     if (last) this.session.passing = 0;
+    if (exchange.sentEnd) this.onSent(exchange);
   }
 
   /** The header block of a request, in `block`. */
@@ -266,6 +276,8 @@ export class Lift extends Bridge {
       this.settle(exchange, CLIENT_GONE);
       this.unremember(exchange);
       exchange.kind = Kind.OneWay as u8;
+      exchange.toRpc.release();
+      exchange.turn.leave();
     }
     this.session.passing = changetype<usize>(exchange);
     this.pass(exchange, p, n, frame.length == n);
@@ -422,7 +434,41 @@ export class Lift extends Bridge {
     }
   }
 
-  protected onSent(_exchange: Exchange): void {}
+  protected onSent(exchange: Exchange): void {
+    if (exchange.kind != Kind.OneWay) return;
+    exchange.started = Clock.now();
+    this.unanswered.append(exchange.turn);
+  }
+
+  get waiting(): bool {
+    return this.unanswered.first != 0 || super.waiting;
+  }
+
+  tick(): void {
+    super.tick();
+    for (;;) {
+      const turn = this.unanswered.first;
+      if (!turn || !isOverdue(Exchange.ofTurn(turn))) return;
+      const session = changetype<Session>(Exchange.ofTurn(turn).owner);
+      this.resume(changetype<Connection>(session.connection), "");
+    }
+  }
+
+  /**
+   * Ends the streams of requests without a reply that have waited for long enough: where the server's leg has no occasion
+   * to answer, each would keep a connection to the server.
+   */
+  protected onResumed(): void {
+    let turn = this.unanswered.first;
+    while (turn) {
+      const exchange = Exchange.ofTurn(turn);
+      if (!isOverdue(exchange)) return;
+      turn = exchange.turn.next;
+      if (exchange.owner != changetype<usize>(this.session)) continue;
+      this.reset(exchange, ErrorCode.Cancel);
+      this.forget(exchange);
+    }
+  }
 
   /** Ends an exchange with the protocol's own error reply, unless its reply is whole. */
   private answer(exchange: Exchange, reason: Reason, message: string): void {
@@ -471,6 +517,12 @@ export class Lift extends Bridge {
   protected mayOwn(_exchange: Exchange): bool {
     return true;
   }
+}
+
+/** Whether all of it was sent so long ago that it has arrived, or never will. */
+function isOverdue(exchange: Exchange): bool {
+  const connection = changetype<Connection>(changetype<Session>(exchange.owner).connection);
+  return Clock.millisecondsSince(exchange.started) >= (max(connection.settings.waitMilliseconds, LEAST_LIFE) as u64);
 }
 
 /** Appends text as one segment of a path: what RFC 3986 does not allow there is written as %XX. */

@@ -342,3 +342,45 @@ describe("a client that sends more than the HTTP side takes", () => {
     expectSettled(host);
   });
 });
+
+describe("requests that nobody answers", () => {
+  const oneWay = (id: number) => encodeRequest(id, "a.Greeter", "tell", ["x"], { twoWay: false });
+  const resets = ({ peer }: Lifted) => peer.frames.flatMap(({ type, stream }) => (type === Type.reset ? [stream] : []));
+
+  it.each([
+    [500, 3000],
+    [10_000, 10_000],
+  ])("are over once Envoy has not ended them for long: limits.wait %d, after %d ms", async (wait, after) => {
+    const { host, root, sleep, it: one } = await lifted({}, { limits: { waitMilliseconds: wait } });
+    const another = new Lifted(host, root);
+    one.client(oneWay(7));
+    another.client(oneWay(7), request(8));
+    sleep(after - 100);
+    one.client(oneWay(9), request(10));
+    one.http(responded(3, {}, Flag.endStream));
+    host.tick();
+    expect([resets(one), resets(another)]).toEqual([[], []]);
+    sleep(200);
+    host.tick();
+    expect([resets(one), resets(another)]).toEqual([[1], [1]]);
+    // The others go on, each for as long as it takes.
+    one.http(response(5, reply(10)));
+    another.http(response(3, reply(8)));
+    expect([one.statuses, another.statuses]).toEqual([[[10, 20]], [[8, 20]]]);
+    sleep(60_000);
+    host.tick();
+    expect([resets(one), resets(another)]).toEqual([[1], [1]]);
+    expect(outcomes(host)).toEqual({ oneway: 3, ok: 2 });
+    expectSettled(host);
+  });
+
+  it("are over with their client", async () => {
+    const { host, sleep, it: one } = await lifted();
+    one.client(oneWay(7), request(8));
+    one.connection.close("client");
+    sleep(60_000);
+    host.tick();
+    expect(outcomes(host)).toEqual({ oneway: 1, client_gone: 1 });
+    expectSettled(host);
+  });
+});
