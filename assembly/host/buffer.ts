@@ -1,5 +1,5 @@
-import { Arena } from "./arena";
 import { Sink } from "../wire/sink";
+import { Arena } from "./arena";
 import { proxy_get_buffer_bytes, proxy_get_buffer_status, proxy_set_buffer_bytes } from "./imports";
 
 export const enum BufferType {

@@ -130,7 +130,8 @@ function connectionManager(model: Model, options: BootstrapOptions) {
       codec_type: "HTTP2",
       http2_protocol_options: {
         max_concurrent_streams: STREAMS,
-        initial_stream_window_size: MiB,
+        // Each time that a window opens, the module takes in what the client has sent meanwhile, up to 1 MiB.
+        initial_stream_window_size: 4 * MiB,
         initial_connection_window_size: 256 * MiB,
         // Small replies to a slow client: more frames than streams may wait.
         max_outbound_frames: 4 * STREAMS,
