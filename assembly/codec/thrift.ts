@@ -94,8 +94,10 @@ export class Thrift extends Codec {
   private message: u32 = 0;
   /** In a compact message, where what follows the sequence id begins. */
   private behindId: u32 = 0;
-  /** In a THeader whose metadata was just read, where the infos begin. */
+  /** In a THeader whose infos were just read, where they begin. */
   private infosAt: u32 = 0;
+  /** While encoding: all infos, of which the frame that is encoded may have kept only some. */
+  private all: Frame = Frame.make();
   private key: Slice = Slice.make();
   private value: Slice = Slice.make();
 
@@ -271,15 +273,15 @@ export class Thrift extends Codec {
   metadata(p: usize, n: u32, frame: Frame): Look {
     const layout = frame.token as u32;
     if (!(layout & THEADER)) return READY;
-    const end = messageAt(p);
-    Struct.start(p, end, end, true);
-    Struct.at = p + HEADER;
-    if (this.infos(p, frame, p + end)) frame.metadataDropped = true;
+    if (this.infos(p, messageAt(p), frame)) frame.metadataDropped = true;
     return READY;
   }
 
-  /** Adds the key-value headers of a THeader that ends at `end`; not 0 where there is something that cannot be read. */
-  private infos(p: usize, frame: Frame, end: usize): i32 {
+  /** Adds the key-value headers of a THeader of `size` bytes; not 0 where there is something that cannot be read. */
+  private infos(p: usize, size: u32, frame: Frame): i32 {
+    const end = p + size;
+    Struct.start(p, size, size, true);
+    Struct.at = p + HEADER;
     const key = this.key;
     const value = this.value;
     let look = Struct.varint();
@@ -353,7 +355,6 @@ export class Thrift extends Codec {
   /** All that stands before the message; false where there is no room for what is asked. */
   private header(p: usize, frame: Frame, id: u32, changes: Changes, sink: Sink): bool {
     const start = sink.size;
-    if (changes.count && frame.metadataDropped) return false;
     sink.bytes(p, SEQUENCE);
     // What is the same stays so, also where the message has another one.
     sink.u32(id == (frame.id as u32) ? load32(p + SEQUENCE) : id);
@@ -361,24 +362,27 @@ export class Thrift extends Codec {
       sink.bytes(p + WORDS, this.message - WORDS);
       return true;
     }
+    const all = this.all;
+    all.reset();
+    if (this.infos(p, this.message, all) || all.metadataDropped) return false;
     sink.u16(0);
     sink.bytes(p + HEADER, this.infosAt - HEADER);
     let count: u32 = 0;
-    for (let i: u32 = 0; i < frame.metadataCount; i++) if (kept(changes, frame.key(i))) count++;
-    for (let i: u32 = 0; i < changes.count; i++) if (added(changes, i, frame)) count++;
+    for (let i: u32 = 0; i < all.metadataCount; i++) if (kept(changes, all.key(i))) count++;
+    for (let i: u32 = 0; i < changes.count; i++) if (added(changes, i, all)) count++;
     if (count) {
       sink.u8(INFO_KEY_VALUE);
       sink.varint(count);
     }
-    for (let i: u32 = 0; i < frame.metadataCount; i++) {
-      const key = frame.key(i);
+    for (let i: u32 = 0; i < all.metadataCount; i++) {
+      const key = all.key(i);
       if (!kept(changes, key)) continue;
       const change = changes.find(key);
       writeText(sink, key);
-      writeText(sink, change < 0 ? frame.value(i) : changes.value(change));
+      writeText(sink, change < 0 ? all.value(i) : changes.value(change));
     }
     for (let i: u32 = 0; i < changes.count; i++) {
-      if (!added(changes, i, frame)) continue;
+      if (!added(changes, i, all)) continue;
       writeText(sink, changes.key(i));
       writeText(sink, changes.value(i));
     }

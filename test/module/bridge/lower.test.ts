@@ -256,6 +256,30 @@ describe("a reply", () => {
   });
 });
 
+describe("a frame whose metadata are not all of interest", () => {
+  it("keeps the others when one changes", async () => {
+    const { host, root } = await leg("lower", { protocol: "thrift", metadata: ["a"] });
+    const it = new Lowered(host, root, { cutter: { push: (bytes) => [bytes] } }).greet();
+    const framed = (value: string) =>
+      Buffer.from(
+        `00000025_0fff0000_00000007_0003_0000_0102_0161_01${value}_0162_0132_80010001_00000002_6869_00000007_00`.replaceAll(
+          "_",
+          "",
+        ),
+        "hex",
+      );
+    const stream = it.open();
+    it.http(
+      asking(stream, { "content-type": "application/vnd.meltemi.thrift", a: "9" }),
+      data(stream, framed("31"), Flag.endStream),
+    );
+    expect(it.requests.map((frame) => frame.toString("latin1"))).toEqual([expect.stringContaining("\u0001b\u00012")]);
+    expect(it.requests[0]?.toString("latin1")).toContain("\u0001a\u00019");
+    it.connection.close("client");
+    expectSettled(host);
+  });
+});
+
 describe("a request that is none", () => {
   const wrong: [string, (stream: number) => Buffer[]][] = [
     ["nothing", (s) => [asking(s, {}, Flag.endStream)]],
