@@ -340,7 +340,7 @@ export abstract class Bridge extends Http2Reader {
     } else {
       flush(session.rpcBlock, this.rpcOut);
     }
-    session.unread = false;
+    if (this.down) session.unread = false;
     if (!size) return;
     const p = Buffer.read(this.down ? BufferType.DownstreamData : BufferType.UpstreamData, 0, size);
     if (!p || Buffer.size != size) this.closing = "buffer";
@@ -387,7 +387,8 @@ export abstract class Bridge extends Http2Reader {
     const session = this.session;
     // Lower: nothing can be written to the server before the router has said its first words.
     if (session.http == Http.Unknown) return;
-    const waits = this.toHttpNow ? this.rpcOut.size != 0 || session.rpcBlock.size != 0 : session.urgent;
+    const canRead = session.unread && session.heldForHttp <= HELD_HIGH;
+    const waits = this.toHttpNow ? this.rpcOut.size != 0 || session.rpcBlock.size != 0 : session.urgent || canRead;
     if (!waits) return;
     if (!this.down) {
       if (!session.due.list) this.due.append(session.due);
@@ -457,6 +458,7 @@ export abstract class Bridge extends Http2Reader {
   /** The next n bytes of an exchange's frame, of which `rest` are still to come. */
   continueFrame(exchange: Exchange, p: usize, n: u32, rest: u64): void {
     const session = this.session;
+    if (!rest) exchange.framed = true;
     if (session.owner == changetype<usize>(exchange)) {
       this.rpcOut.bytes(p, n);
       session.moved += n;
@@ -474,6 +476,7 @@ export abstract class Bridge extends Http2Reader {
       this.closing = badText(Bad.Crowded);
       return;
     }
+    if (!rest) exchange.wholeBytes = exchange.toRpc.size;
     if (!rest || exchange.large) {
       if (!exchange.turn.list) {
         if (!session.turns.first) this.watchOwner();
@@ -518,14 +521,30 @@ export abstract class Bridge extends Http2Reader {
       const exchange = Exchange.ofTurn(at);
       at = exchange.turn.next;
       const rest = exchange.cut.rest;
-      // Not whole, or its window is still to be opened: those behind it need not wait for that.
-      if (rest && (!exchange.large || !this.mayOwn(exchange))) continue;
+      if (rest && (!exchange.large || !this.mayOwn(exchange))) {
+        // Not whole, or its window is still to be opened: neither those before it nor those behind need wait for that.
+        this.flushWhole(exchange);
+        continue;
+      }
       exchange.turn.leave();
+      exchange.wholeBytes = 0;
       flush(exchange.toRpc, this.rpcOut);
       if (rest) this.own(exchange);
       if (exchange.done) this.forget(exchange);
       else this.openWindow(exchange);
     }
+  }
+
+  /** Writes the frames of an exchange that are whole, but not the one behind them. */
+  private flushWhole(exchange: Exchange): void {
+    const size = exchange.wholeBytes;
+    this.rpcOut.bytes(exchange.toRpc.ptr, size);
+    exchange.toRpc.drop(size);
+    exchange.wholeBytes = 0;
+    if (exchange.large) return;
+    // It takes its turn when it is whole.
+    exchange.turn.leave();
+    this.openWindow(exchange);
   }
 
   // The HTTP side: what is written there.
@@ -553,7 +572,7 @@ export abstract class Bridge extends Http2Reader {
     }
     let sent: u32 = 0;
     if (!exchange.wait.list && this.toHttpNow) {
-      sent = min<i64>(n, max<i64>(0, min<i64>(exchange.window, session.window))) as u32;
+      sent = this.sendable(exchange, n);
       if (sent || !n) Http2.data(this.httpOut, exchange.key as u32, p, sent, end && sent == n);
       exchange.window -= sent;
       session.window -= sent;
@@ -565,6 +584,13 @@ export abstract class Bridge extends Http2Reader {
     exchange.endsHttp = end;
     if (!this.hold(exchange, p + sent, n - sent)) return;
     if (!exchange.wait.list) session.windows.append(exchange.wait);
+  }
+
+  /** How many of n bytes windows let through. */
+  private sendable(exchange: Exchange, n: u32): u32 {
+    const session = this.session;
+    const window = min<i64>(exchange.window + session.peerWindow, session.window);
+    return min<i64>(n, max<i64>(0, window)) as u32;
   }
 
   protected hold(exchange: Exchange, p: usize, n: u32): bool {
@@ -606,7 +632,7 @@ export abstract class Bridge extends Http2Reader {
     const session = this.session;
     const toHttp = exchange.toHttp;
     const n = toHttp.size;
-    const part = min<i64>(n, max<i64>(0, min<i64>(exchange.window, session.window))) as u32;
+    const part = this.sendable(exchange, n);
     const all = part == n;
     if (part || (all && exchange.endsHttp)) {
       Http2.data(this.httpOut, exchange.key as u32, toHttp.ptr, part, all && exchange.endsHttp);
@@ -657,7 +683,6 @@ export abstract class Bridge extends Http2Reader {
   protected add(stream: u32): Exchange {
     const session = this.session;
     const exchange = changetype<Exchange>(this.exchanges.add(changetype<usize>(session), stream));
-    exchange.window = session.peerWindow;
     exchange.receivable = session.settled ? SHORT_FRAME : FIRST_WINDOW;
     session.all.append(exchange.link);
     return exchange;
@@ -801,13 +826,9 @@ export abstract class Bridge extends Http2Reader {
           break;
         case Setting.InitialWindowSize: {
           if (value > (i32.MAX_VALUE as u32)) return this.fail(Breach.Flow);
-          const change = (value as i64) - session.peerWindow;
+          // Without a look at each stream: a peer may open many and say this often.
+          if (session.windowGrowth + value > WINDOW_MAX) return this.fail(Breach.Flow);
           session.peerWindow = value as i32;
-          for (let link = session.all.first; link; link = changetype<Link>(link).next) {
-            const exchange = Exchange.ofLink(link);
-            exchange.window += change;
-            if (exchange.window > WINDOW_MAX) return this.fail(Breach.Flow);
-          }
           break;
         }
       }
@@ -850,7 +871,8 @@ export abstract class Bridge extends Http2Reader {
       }
       const exchange = changetype<Exchange>(found);
       exchange.window += increment;
-      if (!increment || exchange.window > WINDOW_MAX) this.fail(Breach.Flow);
+      session.windowGrowth = max<i64>(session.windowGrowth, exchange.window);
+      if (!increment || exchange.window + session.peerWindow > WINDOW_MAX) this.fail(Breach.Flow);
     }
     this.wakeSenders();
   }

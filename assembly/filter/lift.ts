@@ -346,8 +346,11 @@ export class Lift extends Bridge {
   }
 
   protected onBytes(exchange: Exchange, p: usize, n: u32): void {
-    // Nobody waits for it.
-    if (exchange.kind == Kind.OneWay) return;
+    if (exchange.kind == Kind.OneWay) {
+      // Nobody waits for it, but the frame whose start was written needs its end.
+      if (this.session.owner == changetype<usize>(exchange)) this.readFrames(exchange, p, n);
+      return;
+    }
     if (exchange.reply == Reply.Frames) {
       if (this.readFrames(exchange, p, n)) return;
       this.reset(exchange, ErrorCode.Cancel);
@@ -483,11 +486,10 @@ export class Lift extends Bridge {
       this.settleReply(exchange);
       return this.finish(exchange);
     }
-    const whole = !exchange.cut.rest;
-    if (!whole) {
-      // What was held of a frame that is none any more.
-      exchange.toRpc.release();
-      exchange.turn.leave();
+    if (exchange.cut.rest) {
+      // What was held of a frame that is none any more, but not of those before it.
+      exchange.toRpc.truncate(exchange.wholeBytes);
+      if (!exchange.toRpc.size) exchange.turn.leave();
     }
     exchange.cut.release();
     exchange.cut.rest = 0;
@@ -495,7 +497,7 @@ export class Lift extends Bridge {
     frame.reset();
     frame.side = Side.Client;
     // Of a stream that the client knows to be open, or is about to.
-    const isOpen = whole && exchange.begun && exchange.kind == Kind.StreamOpen;
+    const isOpen = exchange.framed && exchange.kind == Kind.StreamOpen;
     frame.kind = isOpen ? Kind.StreamData : (exchange.kind as Kind);
     frame.id = exchange.id;
     frame.token = exchange.token;

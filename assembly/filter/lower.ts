@@ -21,6 +21,7 @@ const STREAMS_MAX: u32 = 512;
 /** Ids of our own heartbeats: even, because those of streams are odd. */
 const PROBE_ID: u64 = 2;
 
+const POST = Slice.of("POST");
 const CONTENT_TYPE_INDEX: u32 = 31;
 const CONTENT_TYPE = Slice.of("content-type");
 const CONTENT_LENGTH = Slice.of("content-length");
@@ -256,6 +257,11 @@ export class Lower extends Bridge {
   /** False where the connection ends. */
   beginHttp1(headers: Headers): bool {
     const session = this.session;
+    // Behind a response to HEAD comes no body: what came would be read as the next response.
+    if (!headers.value(0).is(POST.ptr, POST.size)) {
+      this.closing = "bad_request";
+      return false;
+    }
     // The next request may come only after the response, or one of them would be answered for the other.
     if (session.all.first) {
       this.fail(Breach.Stream);
@@ -309,8 +315,9 @@ export class Lower extends Bridge {
         return Labels.count(this.settings.labels, "meltemi_heartbeats_total");
     }
     const found = this.session.http == Http.One ? this.onlyOne(frame.id) : this.byId(frame.id);
-    const replies = frame.kind == Kind.Response || frame.kind >= Kind.StreamOpen;
-    if (!found || !replies) return Labels.count(this.settings.labels, "meltemi_unmatched_responses_total");
+    if (!found || !isReply(changetype<Exchange>(found), frame.kind)) {
+      return Labels.count(this.settings.labels, "meltemi_unmatched_responses_total");
+    }
     this.onReply(changetype<Exchange>(found), frame, p, n);
   }
 
@@ -424,4 +431,9 @@ export class Lower extends Bridge {
     this.session.urgent = true;
     return false;
   }
+}
+
+/** Whether a frame of that kind may answer the exchange: one reply to one request, or the frames of a stream. */
+function isReply(exchange: Exchange, kind: Kind): bool {
+  return !exchange.replied && (kind == Kind.Response || (exchange.streamed && kind >= Kind.StreamOpen));
 }

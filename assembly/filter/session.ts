@@ -30,7 +30,7 @@ export class Exchange extends Request {
   token: u64;
   responseBytes: u64;
   outcome: usize;
-  /** Bytes of DATA that the HTTP peer may still be sent, and may still send. */
+  /** Bytes of DATA that the HTTP peer may still be sent, beside `peerWindow` of the session; and may still send. */
   window: i64;
   receivable: i64;
   // Three links, in place.
@@ -54,6 +54,8 @@ export class Exchange extends Request {
   private method1: u64;
   /** The first bytes of toHttp that are a frame already, the HEADERS that opens the stream. */
   headBytes: u32;
+  /** The first bytes of toRpc that are whole frames. */
+  wholeBytes: u32;
   /** `:status` of a reply that Envoy wrote. */
   status: u16;
   kind: u8;
@@ -72,6 +74,8 @@ export class Exchange extends Request {
   plain: bool;
   /** A first frame came out of the stream's DATA. */
   begun: bool;
+  /** A frame of it is whole on the private side, or in toRpc. */
+  framed: bool;
   /** The server's last frame has begun. */
   replied: bool;
   /** The reply is a stream, of a length that nobody knows. */
@@ -191,6 +195,8 @@ export class Session {
   private asides1: u64;
   private leadPtr: usize;
   private leadSize: u32;
+  /** The most that a stream's window was ever opened beyond the initial one. */
+  windowGrowth: i64;
   /** Initial window of streams to the peer, and the most streams that it takes. */
   peerWindow: i32;
   peerStreams: u32;

@@ -57,6 +57,12 @@ export class Block {
     if (!this.size) this.release();
   }
 
+  /** Leaves the first n bytes, of no fewer. */
+  truncate(n: u32): void {
+    this.size = n;
+    if (!n) this.release();
+  }
+
   release(): void {
     if (!this.base) return;
     heap.free(this.base);

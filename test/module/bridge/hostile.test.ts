@@ -238,6 +238,19 @@ describe("HTTP/2 that is all right, but too much of it", () => {
     spared();
   });
 
+  it("SETTINGS that move the windows of many streams: each costs the same", async () => {
+    const { it, spared } = await lowered();
+    it.greet();
+    for (let i = 0; i < 20; i++) it.http(many(1000, () => asking(it.open())));
+    const start = performance.now();
+    for (let i = 0; i < 10; i++)
+      it.http(many(1000, (j) => settings({ [Setting.initialWindowSize]: 70_000 + (j & 1) })));
+    // With a look at each stream, more than three seconds.
+    expect(performance.now() - start).toBeLessThan(1000);
+    expect(it.closed).toBe(false);
+    spared();
+  });
+
   it("streams that are reset at once: nothing grows", async () => {
     const { host, it, spared } = await lowered();
     it.greet();

@@ -208,6 +208,8 @@ describe("HTTP/1.1 that is none, or no request of the protocol, ends the connect
     ["garbage in the body", "bad_request", whole(Buffer.alloc(100, "x"))],
     ["a reply in the body", "bad_request", whole(reply(7))],
     ["two frames in the body", "bad_request", whole(Buffer.concat([body, body]))],
+    // Nobody would take the body of its response for one.
+    ["HEAD", "bad_request", Buffer.from(whole(body).toString("latin1").replace("POST", "HEAD"), "latin1")],
     ["a request before the other is answered", "http_stream", Buffer.concat([whole(body), whole(body)])],
   ];
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { encodeHeartbeat, encodeHeartbeatReply, encodeRequest } from "../../peers/dubbo/codec.js";
 import { reply, request } from "../support.js";
-import { data, Flag, ping, pingAck, Setting, settings, Type } from "./http2.js";
+import { data, Flag, ping, pingAck, reset, Setting, settings, Type } from "./http2.js";
 import {
   closings,
   contentType,
@@ -312,6 +312,21 @@ describe("long replies", () => {
 describe("a client that sends more than the HTTP side takes", () => {
   const chunk = 256 << 10;
   const length = 40 << 20;
+
+  it("is read on when what it waits for is over", async () => {
+    const { host, it } = await lifted();
+    it.client(request(1));
+    it.http(response(1, reply(1)));
+    it.client(opaque("request", 2, 2 << 20));
+    it.client(request(3));
+    expect(it.unread).toBe(request(3).length);
+    it.http(reset(3));
+    host.tick();
+    expect(it.unread).toBe(0);
+    it.http(response(5, reply(3)));
+    expect(it.frames.map(idOf)).toEqual([1, 2, 3]);
+    expectSettled(host);
+  });
 
   it("is not read: its bytes stay in the host's buffer, and all of them arrive when windows open", async () => {
     const { host, it } = await lifted({}, { limits: { frameBytes: 100 << 20 } });
