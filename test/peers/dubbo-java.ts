@@ -1,5 +1,5 @@
-import { createInterface } from "node:readline";
-import { buildJavaPeer, type ConsumerCheck, end, type JavaPeer } from "./java.js";
+import { callerOf } from "./caller.js";
+import { buildJavaPeer, type ConsumerCheck, type JavaPeer } from "./java.js";
 
 export type { ConsumerCheck };
 
@@ -45,32 +45,13 @@ export async function buildJava(): Promise<Java | null> {
 }
 
 function startCaller(peer: JavaPeer, host: string, port: number, heartbeatMs: number): Caller {
-  const child = peer.start("Caller", host, String(port), String(heartbeatMs));
-  const waiting = new Map<number, { resolve(outcome: CallerOutcome): void; reject(error: Error): void }>();
-  let complaints = "";
-  child.stderr.on("data", (chunk) => {
-    complaints = (complaints + chunk).slice(-4000);
+  const { call, stop } = callerOf(peer.start("Caller", host, String(port), String(heartbeatMs)), (line) => {
+    if (!line.startsWith("{")) return undefined;
+    const { id, ...outcome } = JSON.parse(line) as CallerOutcome & { id: number };
+    return [id, outcome];
   });
-  child.on("exit", () => {
-    for (const { reject } of waiting.values()) reject(new Error(`the caller has ended:\n${complaints}`));
-  });
-  const answer = (id: number) =>
-    new Promise<CallerOutcome>((resolve, reject) => {
-      waiting.set(id, { resolve, reject });
-    });
-  createInterface({ input: child.stdout }).on("line", (text) => {
-    if (!text.startsWith("{")) return;
-    const { id, ...outcome } = JSON.parse(text) as CallerOutcome & { id: number };
-    waiting.get(id)?.resolve(outcome);
-    waiting.delete(id);
-  });
-  let lastId = 0;
   return {
-    call(method, argument, timeout = 10_000) {
-      const id = ++lastId;
-      child.stdin.write(`${JSON.stringify({ id, method, argument, timeout })}\n`);
-      return answer(id);
-    },
-    stop: () => end(child),
+    call: (method, argument, timeout = 10_000) => call((id) => JSON.stringify({ id, method, argument, timeout })),
+    stop,
   };
 }

@@ -169,7 +169,7 @@ class Processor implements thrift.Processor {
  */
 export async function startThriftServer(
   dialect: Dialect,
-  { version = "v1", services = [] as string[] } = {},
+  { version = "v1", services = [] as readonly string[] } = {},
 ): Promise<ThriftServer> {
   const notes: string[] = [];
   const open = new Set<Socket>();
