@@ -37,14 +37,8 @@ export async function buildJavaPeer(name: string, jvmOptions: string[] = []): Pr
   // As pom.xml says.
   const output = join(packageRoot, "output", name);
   const classpathFile = join(output, "classpath.txt");
-  for (const tool of ["javac", "mvn"]) {
-    try {
-      await run(tool, ["-version"]);
-    } catch (error) {
-      process.stderr.write(`no Java peers: ${tool} does not run here (${(error as Error).message.trim()})\n`);
-      return null;
-    }
-  }
+  tools ??= haveTools();
+  if (!(await tools)) return null;
   if (!built(project, classpathFile)) {
     try {
       await run("mvn", ["-q", "-B", "compile", "dependency:build-classpath"], { cwd: project });
@@ -77,6 +71,20 @@ export async function buildJavaPeer(name: string, jvmOptions: string[] = []): Pr
     },
     start,
   };
+}
+
+let tools: Promise<boolean> | undefined;
+
+async function haveTools(): Promise<boolean> {
+  for (const tool of ["javac", "mvn"]) {
+    try {
+      await run(tool, ["-version"]);
+    } catch (error) {
+      process.stderr.write(`no Java peers: ${tool} does not run here (${(error as Error).message.trim()})\n`);
+      return false;
+    }
+  }
+  return true;
 }
 
 /** Ends a program and waits until it is gone. */

@@ -5,6 +5,7 @@ import { describeModule } from "../../../tools/model/module.js";
 import { defaultModule } from "../../../tools/paths.js";
 import { ended, eventually, type Running, startProxy } from "../harness.js";
 import { startTap, type Tap } from "../tap.js";
+import { libraries } from "./libraries.js";
 import { peers } from "./peers.js";
 import { many, tally } from "./support.js";
 
@@ -52,7 +53,7 @@ it("are proven for every protocol of the module", () => {
   expect([...new Set(peers.map(({ protocol }) => protocol))].sort()).toEqual(spoken.map(({ name }) => name).sort());
 });
 
-describe.each(peers.map((peer) => [peer.name, peer] as const))("%s", (_, peer) => {
+describe.each([...peers, ...(await libraries())].map((peer) => [peer.name, peer] as const))("%s", (_, peer) => {
   const { protocol, key, errors, refused } = peer;
   const { heartbeats } = spoken.find(({ name }) => name === protocol) ?? {};
   const calls = 10;

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { promisify } from "node:util";
 import { packageRoot } from "../../../tools/paths.js";
+import { numbersCaller } from "../caller.js";
 
 /*
  * Two Python libraries as peers, thriftpy2 and Apache's: what the one in Node does not know, they do.
@@ -27,6 +28,8 @@ export interface Python {
   serve(dialect: PythonDialect, version?: string): Promise<{ readonly port: number; stop(): Promise<void> }>;
   /** Calls all that peer.py has a call for; answers what it got by name. */
   call(dialect: PythonDialect, port: number): Promise<Record<string, unknown>>;
+  /** Calls the services of a multiplexed server whose names are those numbers. */
+  talk(protocol: PythonDialect["protocol"], port: number): ReturnType<typeof numbersCaller>;
 }
 
 /**
@@ -46,8 +49,7 @@ export async function setUpPython(): Promise<Python | null> {
       return null;
     }
   }
-  const start = (...args: string[]) =>
-    spawn(python, [join(sources, "peer.py"), ...args], { stdio: ["ignore", "pipe", "pipe"] });
+  const start = (...args: string[]) => spawn(python, [join(sources, "peer.py"), ...args], { stdio: "pipe" });
 
   return {
     async serve({ transport, protocol }, version = "v1") {
@@ -70,6 +72,7 @@ export async function setUpPython(): Promise<Python | null> {
         child.kill("SIGKILL");
       }
     },
+    talk: (protocol, port) => numbersCaller(start("talk", "multiplexed", protocol, String(port))),
   };
 }
 

@@ -2,14 +2,18 @@
 
     peer.py serve TRANSPORT PROTOCOL VERSION    prints `READY port` and serves until it is killed
     peer.py call TRANSPORT PROTOCOL PORT        prints what it called and got as one JSON object
+    peer.py talk multiplexed PROTOCOL PORT      calls services as lines of its input say, `ID SERVICE TEXT` for each call,
+                                                and prints `ID ok REPLY` or `ID failed TYPE MESSAGE` for each
 
-TRANSPORT is framed, unframed, multiplexed (framed, as the service Greeter), header or zlib (a transform of header);
+TRANSPORT is framed, unframed, multiplexed (framed, as the service Greeter), header or zlib (a transform of header); a
+multiplexed server has the services -10 to 14 as well, of which talk calls fail() where the number is negative;
 PROTOCOL is binary, compact or old (without a version). Those with headers speak by Apache's library, which needs
 generated code, so that they only know hello() and note(); the others by thriftpy2.
 """
 
 import json
 import pathlib
+import queue
 import socket
 import sys
 import threading
@@ -74,7 +78,8 @@ def serve(transport, protocol, version):
     processor = TProcessor(idl.Greeter, Greeter(version))
     if transport == "multiplexed":
         several = TMultiplexedProcessor()
-        several.register_processor("Greeter", processor)
+        for name in ["Greeter", *map(str, range(-10, 15))]:
+            several.register_processor(name, processor)
         processor = several
     print(f"READY {port}", flush=True)
     TThreadedServer(
@@ -122,6 +127,30 @@ def call(transport, protocol, port):
     attempt("order", lambda: client.order(order) == order)
     client.close()
     return got
+
+
+def talk(protocol, port):
+    calls_of = {}
+
+    def run(service, calls):
+        factory = TMultiplexedProtocolFactory(PROTOCOLS[protocol], service)
+        client = make_client(
+            idl.Wider, "127.0.0.1", port, proto_factory=factory, trans_factory=transport_of("multiplexed"), timeout=10000
+        )
+        while True:
+            call, text = calls.get()
+            try:
+                outcome = f"ok {client.fail() if service.startswith('-') else client.hello(text)}"
+            except TApplicationException as error:
+                outcome = f"failed {error.type} {error.message}"
+            print(f"{call} {outcome}\n", end="", flush=True)
+
+    for line in sys.stdin:
+        call, service, text = line.rstrip("\n").split(" ", 2)
+        if service not in calls_of:
+            calls_of[service] = queue.Queue()
+            threading.Thread(target=run, args=(service, calls_of[service]), daemon=True).start()
+        calls_of[service].put((call, text))
 
 
 def header_protocol(sock, transport, protocol):
@@ -200,7 +229,9 @@ def call_headers(transport, protocol, port):
 
 def main(role, transport, protocol, last):
     headers = transport in ("header", "zlib")
-    if role == "serve":
+    if role == "talk":
+        talk(protocol, int(last))
+    elif role == "serve":
         (serve_headers if headers else serve)(transport, protocol, last)
     else:
         print(json.dumps((call_headers if headers else call)(transport, protocol, int(last))), flush=True)
