@@ -83,6 +83,11 @@ describe("settings", () => {
     expect(settings.logFrames).toBe(true);
   });
 
+  it("let no head be shorter than the protocol's least", () => {
+    expect(read('{"protocol":"qza","limits":{"headBytes":64}}').headLimit).toBe(106);
+    expect(read('{"protocol":"dubbo","limits":{"headBytes":64}}').headLimit).toBe(64);
+  });
+
   it("build each matcher under its name", () => {
     const settings = read(
       '{"protocol":"dubbo","mode":"route","routes":[' +

@@ -1,4 +1,4 @@
-import { Codec, READY } from "./codec";
+import { Codec } from "./codec";
 import { Frame, Kind, Side } from "./frame";
 import { codecs } from "./registry";
 
@@ -19,45 +19,43 @@ const frame = Frame.make();
  * Which protocol a client speaks that has sent the n bytes at p: its position in the registry, where the first that fits
  * counts, STRANGE or UNDECIDED. A frame fits that begins with the protocol's magic, that head() takes for one, and that
  * is no reply: servers do not speak first in protocols that can be guessed.
+ *
+ * Each protocol is tried with the same number of bytes, and none before the one that comes first, so that it does not
+ * matter how the bytes arrive.
  */
 export function guess(p: usize, n: u32, frameLimit: u64, headLimit: u32): i32 {
-  let undecided = false;
   for (let i = 0; i < codecs.length; i++) {
     const codec = codecs[i];
-    const beginning = begin(codec.magic, p, n);
-    if (beginning == Begin.No) continue;
-    if (beginning == Begin.SoFar || n < codec.min) undecided = true;
-    else if (asks(codec, p, n, frameLimit, headLimit)) return i;
+    const magic = beginning(codec.magic, p, n);
+    if (!magic) continue;
+    const needed = max<u32>(codec.min, magic);
+    if (magic < 0 || n < needed) return UNDECIDED;
+    if (asks(codec, p, needed, frameLimit, headLimit)) return i;
   }
-  return undecided ? UNDECIDED : STRANGE;
+  return STRANGE;
 }
 
 function asks(codec: Codec, p: usize, n: u32, frameLimit: u64, headLimit: u32): bool {
   frame.side = Side.Client;
-  const look = codec.look(p, n, frame, frameLimit, headLimit, false);
-  if (look != READY) return look > 0;
+  // Too few bytes for the whole head do not speak against it.
+  if (codec.look(p, n, frame, frameLimit, headLimit, false) < 0) return false;
   return frame.kind != Kind.Response && frame.kind != Kind.HeartbeatReply;
 }
 
-/** How far bytes are the beginning that a magic describes. */
-export const enum Begin {
-  No,
-  /** As far as they go. */
-  SoFar,
-  Whole,
-}
-
-/** Holds the n bytes at p against a magic as Codec.magic describes it. */
-export function begin(magic: string, p: usize, n: u32): Begin {
-  let best = Begin.No;
+/**
+ * How many bytes the magic has (see Codec.magic) with which the n bytes at p begin; 0 where they do not, -1 where it takes
+ * more to tell.
+ */
+export function beginning(magic: string, p: usize, n: u32): i32 {
+  let missing = false;
   let fits = true;
   let digits: u32 = 0;
   for (let i = 0; i <= magic.length; i++) {
     const c = i < magic.length ? magic.charCodeAt(i) : BLANK;
     if (c == BLANK) {
       if (fits && digits) {
-        if (digits >> 1 <= n) return Begin.Whole;
-        best = Begin.SoFar;
+        if (digits >> 1 <= n) return digits >> 1;
+        missing = true;
       }
       fits = true;
       digits = 0;
@@ -70,7 +68,7 @@ export function begin(magic: string, p: usize, n: u32): Begin {
     }
     digits++;
   }
-  return best;
+  return missing ? -1 : 0;
 }
 
 function mostNeeded(): u32 {

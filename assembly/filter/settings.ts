@@ -170,7 +170,9 @@ export class SettingsReader {
     if (!json || !known(json, ["frameBytes", "headBytes", "inFlight", "series", "waitMilliseconds"])) return;
     settings.frameLimit = whole(json.at("frameBytes"), 64, u32.MAX_VALUE, settings.frameLimit) as u64;
     // Held bytes must fit into the connection's buffer, which is 1 MiB where nobody says otherwise.
-    settings.headLimit = whole(json.at("headBytes"), 64, 1 << 20, settings.headLimit) as u32;
+    const headLimit = whole(json.at("headBytes"), 64, 1 << 20, settings.headLimit) as u32;
+    // No head of the protocol is shorter.
+    settings.headLimit = max<u32>(headLimit, settings.codec.min);
     settings.inFlightLimit = whole(json.at("inFlight"), 1, 1 << 20, settings.inFlightLimit) as u32;
     settings.seriesLimit = whole(json.at("series"), 1, 10_000, settings.seriesLimit) as u32;
     settings.waitMilliseconds = whole(json.at("waitMilliseconds"), 10, 3_600_000, settings.waitMilliseconds) as u32;

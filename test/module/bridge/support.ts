@@ -9,6 +9,8 @@ import { data, type Fields, Flag, headers, Peer, pingAck, preface, settings, set
  * synchronous, so a test sees what one read makes of itself.
  */
 
+export { Random } from "../../random.js";
+
 export const contentType = "application/vnd.meltemi.dubbo";
 
 const configuration = (mode: "lift" | "lower", more: object) => ({
@@ -255,34 +257,6 @@ export function expectBytes(actual: Buffer, expected: Buffer): void {
   if (actual.equals(expected)) return;
   expect([actual.length, actual.toString("hex", 0, 64)]).toEqual([expected.length, expected.toString("hex", 0, 64)]);
   expect.fail(`${actual.length} bytes, not the expected ones`);
-}
-
-/** The same values for the same seed. */
-export class Random {
-  constructor(private state: number) {}
-
-  /** From 0 up to, and without, `below`. */
-  int(below: number): number {
-    // Mulberry32.
-    this.state = (this.state + 0x6d2b79f5) | 0;
-    let x = Math.imul(this.state ^ (this.state >>> 15), this.state | 1);
-    x ^= x + Math.imul(x ^ (x >>> 7), x | 61);
-    return ((x ^ (x >>> 14)) >>> 0) % below;
-  }
-
-  /** True once in so many times. */
-  once(times: number): boolean {
-    return this.int(times) === 0;
-  }
-
-  pick<T>(items: readonly T[]): T {
-    return items[this.int(items.length)] as T;
-  }
-
-  /** Mostly small, now and then up to `most`. */
-  size(most: number): number {
-    return 1 + this.int(Math.max(1, most >> (this.int(5) * 3)));
-  }
 }
 
 /** What is counted under a name, with these labels. */
