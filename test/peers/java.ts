@@ -1,6 +1,6 @@
 import { type ChildProcess, type ChildProcessWithoutNullStreams, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, statSync, utimesSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -46,6 +46,8 @@ export async function buildJavaPeer(name: string, jvmOptions: string[] = []): Pr
       const { stdout, stderr } = error as { stdout: string; stderr: string };
       throw new Error(`${name} does not build:\n${stdout}${stderr}`);
     }
+    // Maven leaves it alone where the classpath is the same.
+    utimesSync(classpathFile, new Date(), new Date());
   }
   const classpath = `${join(output, "classes")}:${readFileSync(classpathFile, "utf8").trim()}`;
   const start = (main: string, ...args: string[]) =>
