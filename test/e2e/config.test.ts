@@ -49,6 +49,7 @@ const configured = (value: string) => (made: Bootstrap) => {
 /** As messages list them. */
 const protocols = describeModule(defaultModule)
   .protocols.map(({ name }) => name)
+  .concat("auto")
   .join(", ");
 
 describe("a start that fails", () => {
