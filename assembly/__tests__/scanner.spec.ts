@@ -1,6 +1,7 @@
 import { Codec, Look, READY, Reason } from "../codec/codec";
 import { Dubbo } from "../codec/dubbo";
-import { Frame, Side } from "../codec/frame";
+import { Frame, Side, Status } from "../codec/frame";
+import { Statuses } from "../codec/statuses";
 import { Sink } from "../wire/sink";
 import { dubbo, map, text } from "./samples/dubbo";
 import { Counting, chunksOf, glue, same, Tape } from "./tape";
@@ -19,7 +20,7 @@ class Greedy extends Codec {
   tells: bool = true;
 
   constructor() {
-    super("greedy", 4);
+    super("greedy", 4, new Statuses(Status.Internal));
   }
 
   keys(): string {

@@ -119,7 +119,7 @@ export class Counting extends Codec {
   looks: u32 = 0;
 
   constructor(private codec: Codec) {
-    super(codec.name, codec.min);
+    super(codec.name, codec.min, codec.statuses);
   }
 
   keys(): string {

@@ -2,10 +2,11 @@ import { Sink } from "../wire/sink";
 import { Slice } from "../wire/slice";
 import { Bad, Codec, Look, READY, Reason } from "./codec";
 import { Frame, Kind, Side, Status } from "./frame";
+import { Statuses } from "./statuses";
 
 const HEADER: u32 = 13;
 
-const OK = Slice.of("ok");
+const STATUSES = new Statuses(Status.Exception).add(0, Status.Ok, "ok");
 const CMD = Slice.of("cmd");
 
 /**
@@ -24,7 +25,7 @@ const CMD = Slice.of("cmd");
 @final
 export class AwesomeRpc extends Codec {
   constructor() {
-    super("awesomerpc", HEADER);
+    super("awesomerpc", HEADER, STATUSES);
   }
 
   keys(): string {
@@ -44,13 +45,7 @@ export class AwesomeRpc extends Codec {
     }
     frame.kind = Kind.Response;
     const code = bswap<i16>(load<i16>(p, 11)) as i32;
-    frame.code = code;
-    if (code == 0) {
-      frame.outcome.point(OK);
-    } else {
-      frame.status = Status.Exception;
-      frame.decimal(frame.outcome, code);
-    }
+    STATUSES.set(frame, code);
     return READY;
   }
 

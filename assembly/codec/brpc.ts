@@ -5,6 +5,7 @@ import { Utf8 } from "../wire/utf8";
 import { Changes } from "./changes";
 import { Bad, Codec, Look, READY, Reason } from "./codec";
 import { Frame, Kind, Side, Status } from "./frame";
+import { Statuses } from "./statuses";
 
 const HEADER: u32 = 12;
 /** PRPC as a little-endian load sees it. */
@@ -33,20 +34,25 @@ const ERROR_TEXT: u32 = (2 << 3) | BYTES;
 /** Error texts are for people. */
 const MESSAGE_MAX: u32 = 1024;
 
-const OK = Slice.of("ok");
-const ENOSERVICE = Slice.of("enoservice");
-const ENOMETHOD = Slice.of("enomethod");
-const EREQUEST = Slice.of("erequest");
-const ERPCAUTH = Slice.of("erpcauth");
-const ETOOMANYFAILS = Slice.of("etoomanyfails");
-const ERPCTIMEDOUT = Slice.of("erpctimedout");
-const EFAILEDSOCKET = Slice.of("efailedsocket");
-const EOVERCROWDED = Slice.of("eovercrowded");
-const EINTERNAL = Slice.of("einternal");
-const ERESPONSE = Slice.of("eresponse");
-const ELOGOFF = Slice.of("elogoff");
-const ELIMIT = Slice.of("elimit");
-const ECLOSE = Slice.of("eclose");
+/**
+ * The names are those of bRPC's errno.proto. Other numbers are the service's own; EINTERNAL is what both implementations
+ * make of a failure that the service has no number for.
+ */
+const STATUSES = new Statuses(Status.Exception)
+  .add(0, Status.Ok, "ok")
+  .add(1001, Status.NotFound, "enoservice")
+  .add(1002, Status.NotFound, "enomethod")
+  .add(1003, Status.BadRequest, "erequest")
+  .add(1004, Status.Denied, "erpcauth")
+  .add(1005, Status.Internal, "etoomanyfails")
+  .add(1008, Status.Timeout, "erpctimedout")
+  .add(1009, Status.Unavailable, "efailedsocket")
+  .add(1011, Status.Overload, "eovercrowded")
+  .add(2001, Status.Exception, "einternal")
+  .add(2002, Status.Internal, "eresponse")
+  .add(2003, Status.Unavailable, "elogoff")
+  .add(2004, Status.Overload, "elimit")
+  .add(2005, Status.Unavailable, "eclose");
 
 const LOG_ID_KEY = Slice.of("log_id");
 const TRACE_ID_KEY = Slice.of("trace_id");
@@ -79,7 +85,7 @@ export class Brpc extends Codec {
   private entries: bool = false;
 
   constructor() {
-    super("brpc", HEADER);
+    super("brpc", HEADER, STATUSES);
   }
 
   get magic(): string {
@@ -132,7 +138,7 @@ export class Brpc extends Codec {
     if (asks) return READY;
     if (!answers) return -Bad.Field;
     frame.kind = Kind.Response;
-    status(frame, this.code);
+    STATUSES.set(frame, this.code);
     return READY;
   }
 
@@ -430,52 +436,6 @@ function readWhole(text: Slice): bool {
 function undone(sink: Sink, start: u32): bool {
   sink.size = start;
   return false;
-}
-
-/**
- * The names are those of bRPC's errno.proto. Other numbers are the service's own; EINTERNAL is what both implementations
- * make of a failure that the service has no number for.
- */
-function status(frame: Frame, code: i32): void {
-  frame.code = code;
-  switch (code) {
-    case 0:
-      return named(frame, Status.Ok, OK);
-    case 1001:
-      return named(frame, Status.NotFound, ENOSERVICE);
-    case 1002:
-      return named(frame, Status.NotFound, ENOMETHOD);
-    case 1003:
-      return named(frame, Status.BadRequest, EREQUEST);
-    case 1004:
-      return named(frame, Status.Denied, ERPCAUTH);
-    case 1005:
-      return named(frame, Status.Internal, ETOOMANYFAILS);
-    case 1008:
-      return named(frame, Status.Timeout, ERPCTIMEDOUT);
-    case 1009:
-      return named(frame, Status.Unavailable, EFAILEDSOCKET);
-    case 1011:
-      return named(frame, Status.Overload, EOVERCROWDED);
-    case 2001:
-      return named(frame, Status.Exception, EINTERNAL);
-    case 2002:
-      return named(frame, Status.Internal, ERESPONSE);
-    case 2003:
-      return named(frame, Status.Unavailable, ELOGOFF);
-    case 2004:
-      return named(frame, Status.Overload, ELIMIT);
-    case 2005:
-      return named(frame, Status.Unavailable, ECLOSE);
-    default:
-      frame.status = Status.Exception;
-      frame.decimal(frame.outcome, code);
-  }
-}
-
-function named(frame: Frame, status: Status, name: Slice): void {
-  frame.status = status;
-  frame.outcome.point(name);
 }
 
 function errorCode(reason: Reason): u32 {

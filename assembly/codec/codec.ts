@@ -1,6 +1,7 @@
 import { Sink } from "../wire/sink";
 import { Changes } from "./changes";
 import { Frame } from "./frame";
+import { Statuses } from "./statuses";
 
 /**
  * The answer to "is the head of a frame here?", in one i32 so that nothing is allocated:
@@ -68,6 +69,8 @@ export abstract class Codec {
     readonly name: string,
     /** Bytes that must be there before head() may be called; no frame of the protocol is shorter. */
     readonly min: u32,
+    /** What the numbers of its replies mean. */
+    readonly statuses: Statuses,
   ) {}
 
   /**

@@ -4,6 +4,7 @@ import { Slice } from "../wire/slice";
 import { Changes } from "./changes";
 import { Bad, Codec, Look, READY, Reason } from "./codec";
 import { Frame, Kind, Status } from "./frame";
+import { Statuses } from "./statuses";
 
 const HEADER: u32 = 16;
 /** 0xDABB as a little-endian load sees it. */
@@ -27,19 +28,22 @@ const MAP: u32 = 0x48;
 const MAP_END: u32 = 0x5a;
 const NO_MAP: u32 = 0x4e;
 
-const OK = Slice.of("ok");
 const EXCEPTION_NAME = Slice.of("exception");
-const SERIALIZATION_ERROR = Slice.of("serialization_error");
-const CLIENT_TIMEOUT = Slice.of("client_timeout");
-const SERVER_TIMEOUT = Slice.of("server_timeout");
-const CHANNEL_INACTIVE = Slice.of("channel_inactive");
-const BAD_REQUEST = Slice.of("bad_request");
-const BAD_RESPONSE = Slice.of("bad_response");
-const SERVICE_NOT_FOUND = Slice.of("service_not_found");
-const SERVICE_ERROR = Slice.of("service_error");
-const SERVER_ERROR = Slice.of("server_error");
-const CLIENT_ERROR = Slice.of("client_error");
-const THREADPOOL_EXHAUSTED = Slice.of("threadpool_exhausted");
+/** Status of a response. */
+const STATUSES = new Statuses(Status.Internal)
+  .add(STATUS_OK, Status.Ok, "ok")
+  .add(25, Status.BadRequest, "serialization_error")
+  .add(30, Status.Timeout, "client_timeout")
+  .add(31, Status.Timeout, "server_timeout")
+  .add(35, Status.Unavailable, "channel_inactive")
+  .add(40, Status.BadRequest, "bad_request")
+  .add(50, Status.Internal, "bad_response")
+  .add(60, Status.NotFound, "service_not_found")
+  .add(70, Status.Internal, "service_error")
+  .add(80, Status.Internal, "server_error")
+  .add(90, Status.BadRequest, "client_error")
+  .add(100, Status.Overload, "threadpool_exhausted")
+  .also(Status.Exception, EXCEPTION_NAME);
 
 const INTERFACE = Slice.of("interface");
 const VERSION = Slice.of("version");
@@ -92,7 +96,7 @@ export class Dubbo extends Codec {
   private placed: u64 = 0;
 
   constructor() {
-    super("dubbo", HEADER);
+    super("dubbo", HEADER, STATUSES);
   }
 
   get magic(): string {
@@ -160,13 +164,8 @@ export class Dubbo extends Codec {
   private response(p: usize, n: u32, frame: Frame, flags: u32): Look {
     frame.kind = Kind.Response;
     const code = load<u8>(p, 3) as u32;
-    frame.code = code;
-    if (code != STATUS_OK) {
-      this.status(frame, code);
-      return READY;
-    }
-    frame.outcome.point(OK);
-    if ((flags & SERIALIZATION) != HESSIAN2 || frame.length == HEADER) return READY;
+    STATUSES.set(frame, code);
+    if (code != STATUS_OK || (flags & SERIALIZATION) != HESSIAN2 || frame.length == HEADER) return READY;
     if (n == HEADER) return HEADER + 1;
     const what = load<u8>(p, HEADER) as u32;
     if (what == EXCEPTION || what == EXCEPTION + WITH_ATTACHMENTS) {
@@ -174,36 +173,6 @@ export class Dubbo extends Codec {
       frame.outcome.point(EXCEPTION_NAME);
     }
     return READY;
-  }
-
-  private status(frame: Frame, code: u32): void {
-    switch (code) {
-      case 25:
-        return named(frame, Status.BadRequest, SERIALIZATION_ERROR);
-      case 30:
-        return named(frame, Status.Timeout, CLIENT_TIMEOUT);
-      case 31:
-        return named(frame, Status.Timeout, SERVER_TIMEOUT);
-      case 35:
-        return named(frame, Status.Unavailable, CHANNEL_INACTIVE);
-      case 40:
-        return named(frame, Status.BadRequest, BAD_REQUEST);
-      case 50:
-        return named(frame, Status.Internal, BAD_RESPONSE);
-      case 60:
-        return named(frame, Status.NotFound, SERVICE_NOT_FOUND);
-      case 70:
-        return named(frame, Status.Internal, SERVICE_ERROR);
-      case 80:
-        return named(frame, Status.Internal, SERVER_ERROR);
-      case 90:
-        return named(frame, Status.BadRequest, CLIENT_ERROR);
-      case 100:
-        return named(frame, Status.Overload, THREADPOOL_EXHAUSTED);
-      default:
-        frame.status = Status.Internal;
-        frame.decimal(frame.outcome, code);
-    }
   }
 
   metadata(p: usize, n: u32, frame: Frame): Look {
@@ -455,11 +424,6 @@ function header(sink: Sink, flags: u32, status: u32, id: u64, body: u32): void {
   sink.u8(status);
   sink.u64(id);
   sink.u32(body);
-}
-
-function named(frame: Frame, status: Status, name: Slice): void {
-  frame.status = status;
-  frame.outcome.point(name);
 }
 
 function dropped(frame: Frame): Look {

@@ -5,6 +5,7 @@ import { Utf8 } from "../wire/utf8";
 import { Changes } from "./changes";
 import { Bad, Codec, Look, READY, Reason } from "./codec";
 import { Frame, Kind, Side, Status } from "./frame";
+import { Statuses } from "./statuses";
 
 const HEADER: u32 = 10;
 /** Behind the header of frames that name a service. */
@@ -19,7 +20,7 @@ const UNARY_OF_SERVICE: u32 = 4;
 /** Error texts are for people. */
 const MESSAGE_MAX: u32 = 1024;
 
-const OK = Slice.of("ok");
+const STATUSES = new Statuses(Status.Exception).add(0, Status.Ok, "ok");
 const UNARY_NAME = Slice.of("unary");
 const STREAM_NAME = Slice.of("stream");
 const TYPE = Slice.of("type");
@@ -51,7 +52,7 @@ export class PingPong extends Codec {
   private value: Slice = Slice.make();
 
   constructor() {
-    super("pingpong", HEADER);
+    super("pingpong", HEADER, STATUSES);
   }
 
   get magic(): string {
@@ -91,13 +92,7 @@ export class PingPong extends Codec {
     if (frame.side == Side.Client) return READY;
     frame.kind = Kind.Response;
     const code = load<u8>(p, 5) as u32;
-    frame.code = code;
-    if (code == 0) {
-      frame.outcome.point(OK);
-    } else {
-      frame.status = Status.Exception;
-      frame.decimal(frame.outcome, code);
-    }
+    STATUSES.set(frame, code);
     return READY;
   }
 

@@ -4,6 +4,7 @@ import { Slice } from "../wire/slice";
 import { Changes } from "./changes";
 import { Bad, Codec, Look, READY, Reason } from "./codec";
 import { Frame, Kind, Side, Status } from "./frame";
+import { Statuses } from "./statuses";
 
 const HEADER: u32 = 106;
 /** Offsets. */
@@ -16,7 +17,7 @@ const SUB_CMD: usize = 64;
 const LENGTH_HIGH: usize = 103;
 const EXTEND_LOW: usize = 105;
 
-const OK = Slice.of("ok");
+const STATUSES = new Statuses(Status.Exception).add(0, Status.Ok, "ok");
 
 /** The fields that are metadata: offset, bytes, whether negative numbers are (two's complement). */
 const FIELDS: usize = memory.data<u8>([
@@ -58,7 +59,7 @@ export class Qza extends Codec {
   private value: Slice = Slice.make();
 
   constructor() {
-    super("qza", HEADER);
+    super("qza", HEADER, STATUSES);
   }
 
   keys(): string {
@@ -87,13 +88,7 @@ export class Qza extends Codec {
     if (frame.side == Side.Client) return READY;
     frame.kind = Kind.Response;
     const code = load16(p + CODE) as i16 as i32;
-    frame.code = code;
-    if (code == 0) {
-      frame.outcome.point(OK);
-    } else {
-      frame.status = Status.Exception;
-      frame.decimal(frame.outcome, code);
-    }
+    STATUSES.set(frame, code);
     return READY;
   }
 

@@ -5,6 +5,7 @@ import { Utf8 } from "../wire/utf8";
 import { Changes } from "./changes";
 import { Bad, Codec, Look, READY, Reason } from "./codec";
 import { Frame, Kind, Status } from "./frame";
+import { Statuses } from "./statuses";
 
 /** A reply in version 1 that carries nothing. */
 const LEAST: u32 = 20;
@@ -50,20 +51,23 @@ const SERVICE = Slice.of("service");
 const RESPONSE_ERROR = Slice.of("sofa_head_response_error");
 const TRUE = Slice.of("true");
 
-const OK = Slice.of("ok");
 const EXCEPTION = Slice.of("exception");
-const ERROR = Slice.of("error");
-const SERVER_EXCEPTION = Slice.of("server_exception");
-const UNKNOWN = Slice.of("unknown");
-const SERVER_THREADPOOL_BUSY = Slice.of("server_threadpool_busy");
-const ERROR_COMM = Slice.of("error_comm");
-const NO_PROCESSOR = Slice.of("no_processor");
-const TIMEOUT = Slice.of("timeout");
-const CLIENT_SEND_ERROR = Slice.of("client_send_error");
-const CODEC_EXCEPTION = Slice.of("codec_exception");
-const CONNECTION_CLOSED = Slice.of("connection_closed");
-const SERVER_SERIAL_EXCEPTION = Slice.of("server_serial_exception");
-const SERVER_DESERIAL_EXCEPTION = Slice.of("server_deserial_exception");
+/** The names are those of Java's ResponseStatus. */
+const STATUSES = new Statuses(Status.Internal)
+  .add(0, Status.Ok, "ok")
+  .add(1, Status.Internal, "error")
+  .add(2, Status.Exception, "server_exception")
+  .add(3, Status.Internal, "unknown")
+  .add(4, Status.Overload, "server_threadpool_busy")
+  .add(5, Status.Unavailable, "error_comm")
+  .add(6, Status.NotFound, "no_processor")
+  .add(7, Status.Timeout, "timeout")
+  .add(8, Status.Unavailable, "client_send_error")
+  .add(9, Status.BadRequest, "codec_exception")
+  .add(0x10, Status.Unavailable, "connection_closed")
+  .add(0x11, Status.Internal, "server_serial_exception")
+  .add(0x12, Status.BadRequest, "server_deserial_exception")
+  .also(Status.Exception, EXCEPTION);
 
 /** What a server writes that has thrown, and the two fields by which Node tells an exception, the text and null. */
 const EXCEPTION_CLASS = Slice.of("com.alipay.remoting.rpc.exception.RpcServerException");
@@ -111,7 +115,7 @@ export class SofaBolt extends Codec {
   private value: Slice = Slice.make();
 
   constructor() {
-    super("sofabolt", LEAST);
+    super("sofabolt", LEAST, STATUSES);
   }
 
   get magic(): string {
@@ -159,7 +163,7 @@ export class SofaBolt extends Codec {
     if (n < map + this.mapSize) return map + this.mapSize;
     if (type == RESPONSE) {
       frame.kind = Kind.Response;
-      status(frame, bswap<i16>(load<i16>(lengths - 2)));
+      STATUSES.set(frame, bswap<i16>(load<i16>(lengths - 2)));
       if (!frame.code) this.failure(p + map, frame);
       return READY;
     }
@@ -445,42 +449,6 @@ function undone(sink: Sink, start: u32): bool {
 
 function store32(at: usize, value: u32): void {
   store<u32>(at, bswap<u32>(value));
-}
-
-/** The names are those of Java's ResponseStatus. */
-function status(frame: Frame, code: i32): void {
-  frame.code = code;
-  switch (code) {
-    case 0:
-      return named(frame, Status.Ok, OK);
-    case 1:
-      return named(frame, Status.Internal, ERROR);
-    case 2:
-      return named(frame, Status.Exception, SERVER_EXCEPTION);
-    case 3:
-      return named(frame, Status.Internal, UNKNOWN);
-    case 4:
-      return named(frame, Status.Overload, SERVER_THREADPOOL_BUSY);
-    case 5:
-      return named(frame, Status.Unavailable, ERROR_COMM);
-    case 6:
-      return named(frame, Status.NotFound, NO_PROCESSOR);
-    case 7:
-      return named(frame, Status.Timeout, TIMEOUT);
-    case 8:
-      return named(frame, Status.Unavailable, CLIENT_SEND_ERROR);
-    case 9:
-      return named(frame, Status.BadRequest, CODEC_EXCEPTION);
-    case 0x10:
-      return named(frame, Status.Unavailable, CONNECTION_CLOSED);
-    case 0x11:
-      return named(frame, Status.Internal, SERVER_SERIAL_EXCEPTION);
-    case 0x12:
-      return named(frame, Status.BadRequest, SERVER_DESERIAL_EXCEPTION);
-    default:
-      frame.status = Status.Internal;
-      frame.decimal(frame.outcome, code);
-  }
 }
 
 function named(frame: Frame, status: Status, name: Slice): void {

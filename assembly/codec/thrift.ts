@@ -5,6 +5,7 @@ import { Thrift as Struct, THRIFT_INVALID } from "../wire/thrift";
 import { Changes } from "./changes";
 import { Bad, Codec, Look, READY, Reason } from "./codec";
 import { Frame, Kind, Side, Status } from "./frame";
+import { Statuses } from "./statuses";
 
 /** An unframed compact message with an empty name and an empty struct. */
 const LEAST: u32 = 5;
@@ -48,17 +49,22 @@ const NONE = Slice.make();
 const OK = Slice.of("ok");
 const DECLARED = Slice.of("exception");
 const UNREADABLE = Slice.of("unreadable");
-const UNKNOWN_EXCEPTION = Slice.of("unknown_exception");
-const UNKNOWN_METHOD = Slice.of("unknown_method");
-const INVALID_MESSAGE_TYPE = Slice.of("invalid_message_type");
-const WRONG_METHOD_NAME = Slice.of("wrong_method_name");
-const BAD_SEQUENCE_ID = Slice.of("bad_sequence_id");
-const MISSING_RESULT = Slice.of("missing_result");
-const INTERNAL_ERROR = Slice.of("internal_error");
-const PROTOCOL_ERROR = Slice.of("protocol_error");
-const INVALID_TRANSFORM = Slice.of("invalid_transform");
-const INVALID_PROTOCOL = Slice.of("invalid_protocol");
-const UNSUPPORTED_CLIENT_TYPE = Slice.of("unsupported_client_type");
+/** The types of TApplicationException, and how other replies end. */
+const STATUSES = new Statuses(Status.Internal)
+  .add(0, Status.Internal, "unknown_exception")
+  .add(1, Status.NotFound, "unknown_method")
+  .add(2, Status.BadRequest, "invalid_message_type")
+  .add(3, Status.NotFound, "wrong_method_name")
+  .add(4, Status.BadRequest, "bad_sequence_id")
+  .add(5, Status.Internal, "missing_result")
+  .add(6, Status.Internal, "internal_error")
+  .add(7, Status.BadRequest, "protocol_error")
+  .add(8, Status.BadRequest, "invalid_transform")
+  .add(9, Status.BadRequest, "invalid_protocol")
+  .add(10, Status.BadRequest, "unsupported_client_type")
+  .also(Status.Ok, OK)
+  .also(Status.Exception, DECLARED)
+  .also(Status.Ok, UNREADABLE);
 
 /**
  * Apache Thrift (format: its documents thrift-rpc.md, thrift-binary-protocol.md, thrift-compact-protocol.md and
@@ -102,7 +108,7 @@ export class Thrift extends Codec {
   private value: Slice = Slice.make();
 
   constructor() {
-    super("thrift", LEAST);
+    super("thrift", LEAST, STATUSES);
   }
 
   get magic(): string {
@@ -265,8 +271,7 @@ export class Thrift extends Codec {
     }
     if (look > 0) return look;
     if (look < 0) code = 0;
-    frame.code = code;
-    exceptionStatus(frame, code);
+    STATUSES.set(frame, code);
     return READY;
   }
 
@@ -587,42 +592,6 @@ function load32(p: usize): u32 {
 
 function store32(p: usize, value: u32): void {
   store<u32>(p, bswap<u32>(value));
-}
-
-/** The types of TApplicationException. */
-function exceptionStatus(frame: Frame, code: i32): void {
-  switch (code) {
-    case 0:
-      return named(frame, Status.Internal, UNKNOWN_EXCEPTION);
-    case 1:
-      return named(frame, Status.NotFound, UNKNOWN_METHOD);
-    case 2:
-      return named(frame, Status.BadRequest, INVALID_MESSAGE_TYPE);
-    case 3:
-      return named(frame, Status.NotFound, WRONG_METHOD_NAME);
-    case 4:
-      return named(frame, Status.BadRequest, BAD_SEQUENCE_ID);
-    case 5:
-      return named(frame, Status.Internal, MISSING_RESULT);
-    case 6:
-      return named(frame, Status.Internal, INTERNAL_ERROR);
-    case 7:
-      return named(frame, Status.BadRequest, PROTOCOL_ERROR);
-    case 8:
-      return named(frame, Status.BadRequest, INVALID_TRANSFORM);
-    case 9:
-      return named(frame, Status.BadRequest, INVALID_PROTOCOL);
-    case 10:
-      return named(frame, Status.BadRequest, UNSUPPORTED_CLIENT_TYPE);
-    default:
-      frame.status = Status.Internal;
-      frame.decimal(frame.outcome, code);
-  }
-}
-
-function named(frame: Frame, status: Status, name: Slice): void {
-  frame.status = status;
-  frame.outcome.point(name);
 }
 
 function exceptionType(reason: Reason): u32 {

@@ -5,6 +5,7 @@ import { Utf8 } from "../wire/utf8";
 import { Changes } from "./changes";
 import { Bad, Codec, Look, READY, Reason } from "./codec";
 import { Frame, Kind, Side, Status } from "./frame";
+import { Statuses } from "./statuses";
 
 const HEADER: u32 = 16;
 /** 0x0930 as a little-endian load sees it. */
@@ -67,30 +68,36 @@ const TOKEN_STREAM: u64 = 0x100;
 /** Error texts are for people. */
 const MESSAGE_MAX: u32 = 1024;
 
-const OK = Slice.of("ok");
 const EXCEPTION = Slice.of("exception");
 const STREAM_RESET = Slice.of("reset");
-const SERVER_DECODE = Slice.of("server_decode");
-const SERVER_ENCODE = Slice.of("server_encode");
-const SERVER_NOSERVICE = Slice.of("server_noservice");
-const SERVER_NOFUNC = Slice.of("server_nofunc");
-const SERVER_TIMEOUT = Slice.of("server_timeout");
-const SERVER_OVERLOAD = Slice.of("server_overload");
-const SERVER_LIMITED = Slice.of("server_limited");
-const SERVER_FULL_LINK_TIMEOUT = Slice.of("server_full_link_timeout");
-const SERVER_SYSTEM = Slice.of("server_system");
-const SERVER_AUTH = Slice.of("server_auth");
-const SERVER_VALIDATE = Slice.of("server_validate");
-const CLIENT_INVOKE_TIMEOUT = Slice.of("client_invoke_timeout");
-const CLIENT_FULL_LINK_TIMEOUT = Slice.of("client_full_link_timeout");
-const CLIENT_CONNECT = Slice.of("client_connect");
-const CLIENT_LIMITED = Slice.of("client_limited");
-const CLIENT_OVERLOAD = Slice.of("client_overload");
-const CLIENT_ROUTER = Slice.of("client_router");
-const CLIENT_NETWORK = Slice.of("client_network");
-const CLIENT_CANCELED = Slice.of("client_canceled");
-const INVOKE_UNKNOWN = Slice.of("invoke_unknown");
-const STREAM_UNKNOWN = Slice.of("stream_unknown");
+/** Of a call whose end the framework has no word for. */
+const UNKNOWN: i32 = 999;
+/** What `ret` says. */
+const STATUSES = new Statuses(Status.Internal)
+  .add(0, Status.Ok, "ok")
+  .add(1, Status.BadRequest, "server_decode")
+  .add(2, Status.Internal, "server_encode")
+  .add(11, Status.NotFound, "server_noservice")
+  .add(12, Status.NotFound, "server_nofunc")
+  .add(21, Status.Timeout, "server_timeout")
+  .add(22, Status.Overload, "server_overload")
+  .add(23, Status.Overload, "server_limited")
+  .add(24, Status.Timeout, "server_full_link_timeout")
+  .add(31, Status.Internal, "server_system")
+  .add(41, Status.Denied, "server_auth")
+  .add(51, Status.BadRequest, "server_validate")
+  .add(101, Status.Timeout, "client_invoke_timeout")
+  .add(102, Status.Timeout, "client_full_link_timeout")
+  .add(111, Status.Unavailable, "client_connect")
+  .add(123, Status.Overload, "client_limited")
+  .add(124, Status.Overload, "client_overload")
+  .add(131, Status.Unavailable, "client_router")
+  .add(141, Status.Unavailable, "client_network")
+  .add(161, Status.Unavailable, "client_canceled")
+  .add(UNKNOWN, Status.Internal, "invoke_unknown")
+  .add(1000, Status.Internal, "stream_unknown")
+  .also(Status.Exception, EXCEPTION)
+  .also(Status.Internal, STREAM_RESET);
 
 const CALLER_KEY = Slice.of("caller");
 const CALLEE_KEY = Slice.of("callee");
@@ -127,7 +134,7 @@ export class Trpc extends Codec {
   private value: Slice = Slice.make();
 
   constructor() {
-    super("trpc", HEADER);
+    super("trpc", HEADER, STATUSES);
   }
 
   get magic(): string {
@@ -607,61 +614,11 @@ function finish(sink: Sink, start: u32, stream: bool): void {
 
 /** `code` of a response is the framework's number, or the service's where it answered with an error of its own. */
 function status(frame: Frame, ret: i32, funcRet: i32): void {
+  STATUSES.set(frame, ret);
   // Java says 999, unknown, beside what a service has thrown.
-  if (funcRet && (!ret || ret == 999)) {
-    frame.code = funcRet;
-    return named(frame, Status.Exception, EXCEPTION);
-  }
-  frame.code = ret;
-  switch (ret) {
-    case 0:
-      return named(frame, Status.Ok, OK);
-    case 1:
-      return named(frame, Status.BadRequest, SERVER_DECODE);
-    case 2:
-      return named(frame, Status.Internal, SERVER_ENCODE);
-    case 11:
-      return named(frame, Status.NotFound, SERVER_NOSERVICE);
-    case 12:
-      return named(frame, Status.NotFound, SERVER_NOFUNC);
-    case 21:
-      return named(frame, Status.Timeout, SERVER_TIMEOUT);
-    case 22:
-      return named(frame, Status.Overload, SERVER_OVERLOAD);
-    case 23:
-      return named(frame, Status.Overload, SERVER_LIMITED);
-    case 24:
-      return named(frame, Status.Timeout, SERVER_FULL_LINK_TIMEOUT);
-    case 31:
-      return named(frame, Status.Internal, SERVER_SYSTEM);
-    case 41:
-      return named(frame, Status.Denied, SERVER_AUTH);
-    case 51:
-      return named(frame, Status.BadRequest, SERVER_VALIDATE);
-    case 101:
-      return named(frame, Status.Timeout, CLIENT_INVOKE_TIMEOUT);
-    case 102:
-      return named(frame, Status.Timeout, CLIENT_FULL_LINK_TIMEOUT);
-    case 111:
-      return named(frame, Status.Unavailable, CLIENT_CONNECT);
-    case 123:
-      return named(frame, Status.Overload, CLIENT_LIMITED);
-    case 124:
-      return named(frame, Status.Overload, CLIENT_OVERLOAD);
-    case 131:
-      return named(frame, Status.Unavailable, CLIENT_ROUTER);
-    case 141:
-      return named(frame, Status.Unavailable, CLIENT_NETWORK);
-    case 161:
-      return named(frame, Status.Unavailable, CLIENT_CANCELED);
-    case 999:
-      return named(frame, Status.Internal, INVOKE_UNKNOWN);
-    case 1000:
-      return named(frame, Status.Internal, STREAM_UNKNOWN);
-    default:
-      frame.status = Status.Internal;
-      frame.decimal(frame.outcome, ret);
-  }
+  if (!funcRet || (ret && ret != UNKNOWN)) return;
+  frame.code = funcRet;
+  named(frame, Status.Exception, EXCEPTION);
 }
 
 function named(frame: Frame, status: Status, name: Slice): void {

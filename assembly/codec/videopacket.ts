@@ -6,6 +6,7 @@ import { Utf8 } from "../wire/utf8";
 import { Changes } from "./changes";
 import { Bad, Codec, Look, READY, Reason } from "./codec";
 import { Frame, Kind, Side, Status } from "./frame";
+import { Statuses } from "./statuses";
 
 const HEADER: u32 = 16;
 /** With an empty struct of basic information, and the last byte. */
@@ -51,20 +52,22 @@ const FUNC_KEY = Slice.of("func");
 const TO_SERVER_KEY = Slice.of("to_server");
 const FROM_SERVER_KEY = Slice.of("from_server");
 
-const OK = Slice.of("ok");
-const FAIL = Slice.of("fail");
-const TIMEOUT_PROXY = Slice.of("err_timeout_proxy");
-const INTERFACE_MASS_REQUEST = Slice.of("err_interface_mass_request");
-const FORBIDDEN = Slice.of("err_forbidden");
-const USER_MASS_REQUEST = Slice.of("err_user_mass_request");
-const DELIVER_FAIL = Slice.of("err_deliver_fail");
-const SESSION_REFUSE = Slice.of("err_session_refuse");
-const INVALID_ARGUMENT = Slice.of("err_invalid_argument");
-const PACKET_OVERLENGTH = Slice.of("err_packet_overlength");
-const INVALID_UIN = Slice.of("err_invalid_uin");
-const OUT_OF_SERVICE_UIN = Slice.of("err_out_of_service_uin");
-const INACTIVE_UIN = Slice.of("err_inactive_uin");
-const SYS_MAINTAIN = Slice.of("err_sys_maintain");
+/** Results up to 1000 are common to all servers; others are the service's own. */
+const STATUSES = new Statuses(Status.Exception)
+  .add(0, Status.Ok, "ok")
+  .add(1, Status.Exception, "fail")
+  .add(3, Status.Timeout, "err_timeout_proxy")
+  .add(4, Status.Overload, "err_interface_mass_request")
+  .add(5, Status.Denied, "err_forbidden")
+  .add(6, Status.Overload, "err_user_mass_request")
+  .add(8, Status.Unavailable, "err_deliver_fail")
+  .add(9, Status.Overload, "err_session_refuse")
+  .add(10, Status.BadRequest, "err_invalid_argument")
+  .add(11, Status.BadRequest, "err_packet_overlength")
+  .add(12, Status.BadRequest, "err_invalid_uin")
+  .add(13, Status.Unavailable, "err_out_of_service_uin")
+  .add(18, Status.Denied, "err_inactive_uin")
+  .add(22, Status.Unavailable, "err_sys_maintain");
 
 /** The integers of BasicInfo by their tags, as read last. */
 const basic: usize = memory.data((BODY_FLAG + 1) << 3, 8);
@@ -99,7 +102,7 @@ export class VideoPacket extends Codec {
   private value: Slice = Slice.make();
 
   constructor() {
-    super("videopacket", LEAST);
+    super("videopacket", LEAST, STATUSES);
   }
 
   get magic(): string {
@@ -152,7 +155,7 @@ export class VideoPacket extends Codec {
     frame.decimal(frame.method, command);
     if (frame.side == Side.Client) return READY;
     frame.kind = Kind.Response;
-    status(frame, basicInt(RESULT) as i32);
+    STATUSES.set(frame, basicInt(RESULT) as i32);
     return READY;
   }
 
@@ -395,49 +398,6 @@ function write(struct: u32, tag: u32, there: bool, id: u64, changes: Changes, si
   else if (tag == CALLER_ID) number = number as i32;
   Jce.writeInt(sink, tag, number);
   return true;
-}
-
-/** Results up to 1000 are common to all servers; others are the service's own. */
-function status(frame: Frame, code: i32): void {
-  frame.code = code;
-  switch (code) {
-    case 0:
-      return named(frame, Status.Ok, OK);
-    case 1:
-      return named(frame, Status.Exception, FAIL);
-    case 3:
-      return named(frame, Status.Timeout, TIMEOUT_PROXY);
-    case 4:
-      return named(frame, Status.Overload, INTERFACE_MASS_REQUEST);
-    case 5:
-      return named(frame, Status.Denied, FORBIDDEN);
-    case 6:
-      return named(frame, Status.Overload, USER_MASS_REQUEST);
-    case 8:
-      return named(frame, Status.Unavailable, DELIVER_FAIL);
-    case 9:
-      return named(frame, Status.Overload, SESSION_REFUSE);
-    case 10:
-      return named(frame, Status.BadRequest, INVALID_ARGUMENT);
-    case 11:
-      return named(frame, Status.BadRequest, PACKET_OVERLENGTH);
-    case 12:
-      return named(frame, Status.BadRequest, INVALID_UIN);
-    case 13:
-      return named(frame, Status.Unavailable, OUT_OF_SERVICE_UIN);
-    case 18:
-      return named(frame, Status.Denied, INACTIVE_UIN);
-    case 22:
-      return named(frame, Status.Unavailable, SYS_MAINTAIN);
-    default:
-      frame.status = Status.Exception;
-      frame.decimal(frame.outcome, code);
-  }
-}
-
-function named(frame: Frame, status: Status, name: Slice): void {
-  frame.status = status;
-  frame.outcome.point(name);
 }
 
 function result(reason: Reason): i32 {
