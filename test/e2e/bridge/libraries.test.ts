@@ -102,11 +102,15 @@ it.skipIf(java.includes(null))(
 );
 
 const python = await setUpPython();
-const dialects: PythonDialect[] = [
-  { transport: "framed", protocol: "compact" },
-  { transport: "unframed", protocol: "old" },
-  { transport: "multiplexed", protocol: "binary" },
-  { transport: "header", protocol: "compact" },
+/** With what a route changes, and what then stands in the reply that says it. */
+const dialects: [dialect: PythonDialect, headers?: object, trace?: string][] = [
+  [{ transport: "framed", protocol: "compact" }],
+  [{ transport: "unframed", protocol: "old" }],
+  [{ transport: "multiplexed", protocol: "binary" }],
+  // The server answers with the trace that it was told.
+  [{ transport: "header", protocol: "compact" }, { request: { set: { trace: "olive" } } }, "olive"],
+  [{ transport: "header", protocol: "binary" }, { response: { set: { trace: "grape" } } }, "grape"],
+  [{ transport: "header", protocol: "binary" }, { request: { remove: ["trace"] } }, ""],
 ];
 
 it.skipIf(!python)(
@@ -114,14 +118,14 @@ it.skipIf(!python)(
   async () => {
     if (!python) return;
     await Promise.all(
-      dialects.map(async (dialect) => {
+      dialects.map(async ([dialect, headers, trace]) => {
         const server = ended(await python.serve(dialect));
         const proxy = await startProxy({
           ...{ mode: "bridge", protocol: "thrift", endpoints: [server.port] },
-          ...(dialect.transport === "header" && { routes: [{ headers: { request: { set: { trace: "olive" } } } }] }),
+          ...(headers && { routes: [{ headers }] }),
         });
         const direct = await python.call(dialect, server.port);
-        const changed = dialect.transport === "header" && { "hello True": "hello fig from v1 olive" };
+        const changed = headers && { "hello True": `hello fig from v1 ${trace}` };
         expect(await python.call(dialect, proxy.port)).toEqual({ ...direct, ...changed });
         await settled(proxy);
       }),

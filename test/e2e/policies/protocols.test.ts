@@ -3,10 +3,12 @@ import { type AddressInfo, createServer, type Socket } from "node:net";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { describeModule } from "../../../tools/model/module.js";
 import { defaultModule } from "../../../tools/paths.js";
+import { connectTrpc, greeter, startTrpcServer } from "../../peers/trpc.js";
+import { http2 } from "../bridge/peers.js";
 import { ended, eventually, type Running, startProxy } from "../harness.js";
 import { startTap, type Tap } from "../tap.js";
 import { libraries } from "./libraries.js";
-import { peers } from "./peers.js";
+import { type Peer, peers } from "./peers.js";
 import { many, tally } from "./support.js";
 
 /* The same policies for every protocol: what Envoy does is not Dubbo's alone. */
@@ -53,9 +55,45 @@ it("are proven for every protocol of the module", () => {
   expect([...new Set(peers.map(({ protocol }) => protocol))].sort()).toEqual(spoken.map(({ name }) => name).sort());
 });
 
+it("write what a route changes into replies as well", async () => {
+  const server = ended(await startTrpcServer());
+  const headers = { request: { set: { a: "1", b: "2" } }, response: { set: { c: "3" }, remove: ["a"] } };
+  const endpoints = [server.port];
+  const proxy = await startProxy({ mode: "bridge", protocol: "trpc", endpoints, routes: [{ headers }] });
+  const client = await connectTrpc(proxy.port);
+  // The server answers with what it was told.
+  const { info, body } = await client.call(`/${greeter}/Echo`, "fig", { a: "0", d: "4" });
+  expect([body, info]).toEqual(["fig from v1", { b: "2", c: "3", d: "4" }]);
+  await client.close();
+  await proxy.assertSound();
+});
+
+const heartbeats = (protocol: string) => spoken.some((it) => it.name === protocol && it.heartbeats);
+
+it("share a connection to the server over HTTP/2 without heartbeats as well, whatever their ids", async () => {
+  const carry = async (peer: Peer) => {
+    const { protocol, key } = peer;
+    const server = ended(await peer.startServer("v1"));
+    const routes = [
+      { match: { [key]: "1" }, ...(!peer.unwritten && { headers: { response: { set: { [key]: "2" } } } }) },
+    ];
+    const proxy = await startProxy({ mode: "bridge", protocol, endpoints: [server.port], routes }, http2);
+    const clients = await Promise.all([1, 2, 3].map(() => peer.connect(proxy.port)));
+    const texts = Array.from({ length: 100 }, (_, i) => String(i));
+    const replies = clients.map((client, c) => Promise.all(texts.map((text) => client.call(1, `${text}/${c}`))));
+    expect(await Promise.all(replies)).toEqual(clients.map((_, c) => texts.map((text) => `${text}/${c} from v1`)));
+    expect(server.connections).toBe(1);
+    for (const client of clients) await client.close();
+    await eventually(async () => expect(await counted(proxy)).toEqual({ "outbound ok": 300, "inbound ok": 300 }));
+    await proxy.assertSound();
+  };
+  const others = peers.filter(({ protocol }) => !heartbeats(protocol));
+  const failures = await Promise.all(others.map((peer) => carry(peer).catch((error) => `${peer.name}: ${error}`)));
+  expect(failures.filter(Boolean)).toEqual([]);
+});
+
 describe.each([...peers, ...(await libraries())].map((peer) => [peer.name, peer] as const))("%s", (_, peer) => {
   const { protocol, key, errors, refused } = peer;
-  const { heartbeats } = spoken.find(({ name }) => name === protocol) ?? {};
   const calls = 10;
   const n = (peer.clients ?? 3) * calls;
 
@@ -115,7 +153,7 @@ describe.each([...peers, ...(await libraries())].map((peer) => [peer.name, peer]
       expect(outcomes).toEqual(expected.map(([, counts]) => counts));
       expect(mute.heard).toBeGreaterThan(0);
       // With heartbeats, all share a connection to the server; else each request has one while it lasts.
-      if (v2.connections !== undefined && heartbeats) expect(v2.connections).toBe(1);
+      if (v2.connections !== undefined && heartbeats(protocol)) expect(v2.connections).toBe(1);
       else if (v2.connections !== undefined) expect(v2.connections).toBeGreaterThan(1);
       // The connections go on, and one instance hides that the other breaks off.
       for (let i = 0; i < 10; i++) expect(await ask(8, 1)).toEqual({ v1: clients.length });
