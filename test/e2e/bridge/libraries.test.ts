@@ -79,7 +79,12 @@ async function differences(library: Library, java: JavaPeer): Promise<ConsumerCh
     subsets: { calls: provider.port, ...(second && { streams: second }) },
     routes: [
       ...routes,
-      { match: { method: written.method }, subset: "calls", headers: { request: { set: { [written.key]: "olive" } } } },
+      {
+        match: { method: written.method },
+        subset: "calls",
+        // Nobody looks at what is written into the reply, which has to be one all the same.
+        headers: { request: { set: { [written.key]: "olive" } }, response: { set: { leaf: "olive" } } },
+      },
       { subset: "calls" },
     ],
   });
