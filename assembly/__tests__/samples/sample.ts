@@ -75,7 +75,7 @@ export function setU32(field: usize, value: u64): bool {
   return true;
 }
 
-const KINDS: StaticArray<string> = [
+export const KINDS: StaticArray<string> = [
   "request",
   "response",
   "oneway",
