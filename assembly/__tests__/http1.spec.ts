@@ -351,4 +351,28 @@ describe("Http1", () => {
     Http1.end(sink);
     expect(String.UTF8.decodeUnsafe(sink.ptr, sink.size)).toBe("HTTP/1.1 503 \r\ncontent-length: 12\r\n1: \r\n\r\n");
   });
+
+  it("writes chunks, which its reader reads", () => {
+    const sizes: u32[] = [1, 9, 10, 15, 16, 255, 256, 4095, 4096, 0xabcde, 0x100000];
+    const body = new Guarded(0x100000);
+    const sink = new Sink(4 << 20);
+    const head = Slice.of("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n");
+    sink.bytes(head.ptr, head.size);
+    let all: u64 = 0;
+    for (let i = 0; i < sizes.length; i++) {
+      const from = sink.size;
+      Http1.chunk(sink, body.ptr, sizes[i]);
+      const size = sizes[i].toString(16) + "\r\n";
+      expect(latin1(sink.ptr + from, size.length)).toBe(size);
+      all += sizes[i];
+    }
+    Http1.lastChunk(sink);
+    const written = Guarded.copy(sink.ptr, sink.size);
+    const tape = new Tape();
+    tape.counts = true;
+    expect(play(tape, written, written.size).endsWith("\n.\n")).toBe(true);
+    expect(tape.counted).toBe(all);
+    written.free();
+    body.free();
+  });
 });
