@@ -108,7 +108,7 @@ it("they are routed by what opens them, and end with what Envoy says: to the cli
       { ...is("fault"), subset: "v1", fault: { abort: { httpStatus: 503 } } },
       { ...is("once"), subset: "v1", rateLimit: { requests: 1, per: "1h" } },
       // Whose end never comes.
-      { ...is("timed"), subset: "v1", timeout: "300ms" },
+      { ...is("timed"), subset: "v1", timeout: "1s" },
       { ...is("denied"), subset: "v1" },
       { match: { method: "Notified" }, subset: "v1" },
       { match: { method: "Echo", "trpc-env": { present: false } }, subset: "v1" },
