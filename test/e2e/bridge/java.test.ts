@@ -52,16 +52,6 @@ it("what Envoy refuses is an error to Node's client, at once, on a connection th
 
 const missing = java ? "" : ": there is no Maven or no JDK here";
 
-it.skipIf(!java)(`Java's client finds all in Java's server that it should${missing}`, async () => {
-  const provider = ended(await (java as Java).provider());
-  const proxy = await startProxy({ mode: "bridge", endpoints: [provider.port] });
-  const checks = await (java as Java).consumer("127.0.0.1", proxy.port);
-  expect(checks.length).toBeGreaterThan(20);
-  expect(checks.filter(({ ok }) => !ok)).toEqual([]);
-  expect(await proxy.metric("meltemi_decode_errors_total")).toBe(0);
-  await proxy.assertSound();
-});
-
 it.skipIf(!java)(
   `what Envoy refuses is an exception of Dubbo's own to Java's client, which keeps the connection alive${missing}`,
   async () => {
