@@ -18,8 +18,11 @@ export function allocate(size: usize): usize {
   return heap.alloc(size);
 }
 
-/** Decodes the heads of the frames in [p, p + size), `rounds` times; answers how many, -1 when one was not whole. */
-export function decode(protocol: i32, side: Side, p: usize, size: u32, rounds: u32): i32 {
+/**
+ * Decodes the frames in [p, p + size), `rounds` times: their heads, with `metadata` all that a codec reads. Answers how many,
+ * -1 when one was not whole.
+ */
+export function decode(protocol: i32, side: Side, p: usize, size: u32, metadata: bool, rounds: u32): i32 {
   const codec = codecs[protocol];
   frame.side = side;
   let count = 0;
@@ -28,9 +31,21 @@ export function decode(protocol: i32, side: Side, p: usize, size: u32, rounds: u
     while (at < size) {
       frame.reset();
       if (codec.head(p + at, size - at, frame)) return -1;
+      if (metadata && codec.metadata(p + at, size - at, frame)) return -1;
       at += frame.length as u32;
       count++;
     }
   }
   return count;
+}
+
+/** How many bytes it takes to decode the frame at p like this; -1 where all the n do not do. */
+export function needed(protocol: i32, side: Side, p: usize, n: u32, metadata: bool): i32 {
+  const codec = codecs[protocol];
+  frame.side = side;
+  for (let i = codec.min; i <= n; i++) {
+    frame.reset();
+    if (!codec.head(p, i, frame) && (!metadata || !codec.metadata(p, i, frame))) return i;
+  }
+  return -1;
 }

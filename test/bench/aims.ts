@@ -44,12 +44,15 @@ function atMost(name: string, most: number, measured: number): Aim {
   return { name, aim: `<= ${times(most)}`, measured: times(measured), met: measured <= most };
 }
 
+function atLeast(name: string, least: number, measured: number): Aim {
+  return { name, aim: `>= ${least}x`, measured: times(measured), met: measured >= least };
+}
+
 function observing(row: Row): Aim[] {
   if (row.inFlight === 1) {
     return [atMost(`observe against tcp_proxy, ${row.name}`, 1.15, paired(row, "observe", "tcp_proxy", ratio))];
   }
   const more = paired(row, "observe", "tcp_proxy", difference);
-  const cheaper = paired(row, "dubbo_proxy", "observe", ratio);
   return [
     {
       name: `observe above tcp_proxy, ${row.name}`,
@@ -57,7 +60,8 @@ function observing(row: Row): Aim[] {
       measured: `${figure(more)} us`,
       met: more <= 0.3,
     },
-    { name: `dubbo_proxy against observe, ${row.name}`, aim: ">= 8x", measured: times(cheaper), met: cheaper >= 8 },
+    atLeast(`dubbo_proxy against observe, ${row.name}`, 8, paired(row, "dubbo_proxy", "observe", ratio)),
+    atLeast(`thrift_proxy against observe, ${row.name}`, 5, paired(row, "thrift_proxy", "observe, thrift", ratio)),
   ];
 }
 

@@ -1,17 +1,21 @@
 import headers from "sofa-bolt-node/lib/simple_map_serializer.js";
 import { type Guest, loadGuest } from "../guest.js";
 import { encodeCall as brpcCall } from "../peers/brpc.js";
+import { encodeRequest } from "../peers/dubbo/codec.js";
 import { encodePingPong, UNARY } from "../peers/pingpong.js";
 import { encodeQza } from "../peers/qza.js";
 import { greeter } from "../peers/sofabolt.js";
 import { encodeCall as trpcCall } from "../peers/trpc.js";
 import { encodeVideoCall } from "../peers/videopacket.js";
-import { batch, replyFrame, requestFrame } from "./frames.js";
+import { batch, method, replyFrame, requestFrame, service } from "./frames.js";
+import { thriftFrame, thriftLayout } from "./thrift.js";
 
 export interface Decoding {
   readonly name: string;
   /** The most that a frame should take, nanoseconds. */
   readonly aim: number;
+  /** Of the first frame, those that have to be there before all is known of it that is asked for. */
+  readonly bytes: number;
   /** For each frame, one figure for each round. */
   readonly nanoseconds: readonly number[];
 }
@@ -23,7 +27,8 @@ interface Global {
 
 /** assembly/__bench__/decode.ts */
 interface Decoder extends Guest {
-  decode(protocol: number, side: number, at: number, size: number, rounds: number): number;
+  decode(protocol: number, side: number, at: number, size: number, metadata: boolean, rounds: number): number;
+  needed(protocol: number, side: number, at: number, size: number, metadata: boolean): number;
   readonly dubbo: Global;
   readonly trpc: Global;
   readonly brpc: Global;
@@ -37,11 +42,13 @@ interface Decoder extends Guest {
 
 interface Case {
   readonly name: string;
-  /** Nanoseconds; default 25. */
+  /** Nanoseconds; default 25, that of fixed headers. */
   readonly aim?: number;
-  readonly protocol: Exclude<keyof Decoder, keyof Guest | "decode">;
+  readonly protocol: Exclude<keyof Decoder, keyof Guest | "decode" | "needed">;
   readonly side: number;
-  readonly bytes: Buffer;
+  /** Whether metadata are read, as for a route that asks for one; default: the head, as for the metrics. */
+  readonly metadata?: true;
+  readonly frame: (id: number) => Buffer;
 }
 
 const client = 0;
@@ -51,90 +58,105 @@ const server = 1;
 const frames = 64;
 const ids = Array.from({ length: frames }, (_, i) => i + 1);
 
-const metadata = {
+/** For heads in Protocol Buffers, JCE, Hessian 2 and the like. */
+const structured = 150;
+
+const entries = {
   traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
   tenant: "mediterranean",
   region: "aegean",
   tag: "gray",
   user: "2025",
 };
+const body = "x".repeat(50);
 
 const cases: readonly Case[] = [
-  { name: "Dubbo requests", protocol: "dubbo", side: client, bytes: batch(requestFrame(50), ids) },
-  { name: "Dubbo replies", protocol: "dubbo", side: server, bytes: batch(replyFrame(50), ids) },
+  { name: "Dubbo requests", protocol: "dubbo", side: client, frame: (id) => batch(requestFrame(50), [id]) },
+  { name: "Dubbo replies", protocol: "dubbo", side: server, frame: (id) => batch(replyFrame(50), [id]) },
+  ...both("Dubbo requests, five attachments", "dubbo", dubboRequest),
+  ...both("tRPC requests, five entries of trans_info", "trpc", trpcRequest),
+  { name: "tRPC replies", protocol: "trpc", side: server, frame: trpcReply, aim: structured },
+  ...both("bRPC requests, five user fields", "brpc", brpcRequest),
+  { name: "bRPC replies", protocol: "brpc", side: server, frame: brpcReply, aim: structured },
+  { name: "Thrift requests", protocol: "thrift", side: client, frame: (id) => thrift(1, 1, id) },
+  { name: "Thrift replies", protocol: "thrift", side: server, frame: (id) => thrift(2, 0, id) },
+  { name: "Thrift requests, compact", protocol: "thrift", side: client, frame: thriftCompact },
+  ...both("Thrift requests, five infos of a THeader", "thrift", thriftHeader),
+  ...both("SOFABolt requests, five entries of the header", "sofabolt", boltRequest),
+  { name: "SOFABolt replies", protocol: "sofabolt", side: server, frame: boltReply },
+  ...both("videopacket requests", "videopacket", videoRequest),
+  { name: "videopacket replies", protocol: "videopacket", side: server, frame: videoRequest, aim: structured },
+  { name: "awesomerpc requests", protocol: "awesomerpc", side: client, frame: awesomeRequest },
+  { name: "qza requests", protocol: "qza", side: client, frame: qzaRequest },
   {
-    name: "tRPC requests, five entries of trans_info",
-    protocol: "trpc",
+    name: "qza requests, with metadata",
+    protocol: "qza",
     side: client,
-    bytes: Buffer.concat(ids.map(trpcRequest)),
-    aim: 150,
+    frame: qzaRequest,
+    metadata: true,
+    aim: structured,
   },
-  {
-    name: "bRPC requests, five user fields",
-    protocol: "brpc",
-    side: client,
-    bytes: Buffer.concat(ids.map(brpcRequest)),
-    aim: 150,
-  },
-  { name: "Thrift requests", protocol: "thrift", side: client, bytes: thriftFrames(1, 1, 50) },
-  { name: "Thrift replies", protocol: "thrift", side: server, bytes: thriftFrames(2, 0, 50) },
-  {
-    name: "Thrift requests, compact",
-    protocol: "thrift",
-    side: client,
-    bytes: thriftCompactFrames(50),
-  },
-  {
-    name: "awesomerpc requests",
-    protocol: "awesomerpc",
-    side: client,
-    bytes: Buffer.concat(ids.map(awesomeRequest)),
-  },
-  {
-    name: "SOFABolt requests, five entries of the header",
-    protocol: "sofabolt",
-    side: client,
-    bytes: Buffer.concat(ids.map(boltRequest)),
-    aim: 50,
-  },
-  { name: "SOFABolt replies", protocol: "sofabolt", side: server, bytes: Buffer.concat(ids.map(boltReply)) },
-  {
-    name: "videopacket requests",
-    protocol: "videopacket",
-    side: client,
-    bytes: Buffer.concat(ids.map(videoRequest)),
-    aim: 150,
-  },
-  { name: "qza requests", protocol: "qza", side: client, bytes: Buffer.concat(ids.map(qzaRequest)) },
-  { name: "pingpong requests", protocol: "pingpong", side: client, bytes: Buffer.concat(ids.map(pingPongRequest)) },
+  { name: "pingpong requests", protocol: "pingpong", side: client, frame: pingPongRequest },
 ];
+
+/** The head alone, and with the metadata. */
+function both(name: string, protocol: Case["protocol"], frame: Case["frame"]): Case[] {
+  const head: Case = { name, protocol, side: client, frame, aim: structured };
+  return [head, { ...head, name: `${name}, read`, metadata: true }];
+}
 
 /** What the codecs alone cost, by themselves in V8, as in Envoy: without a host, a scanner or metrics. */
 export async function measureDecoding(rounds: number): Promise<Decoding[]> {
-  const { memory, allocate, decode, ...protocols } = await loadGuest<Decoder>("decode.ts");
-  return cases.map(({ name, protocol, side, bytes, aim = 25 }) => {
+  const { memory, allocate, decode, needed, ...protocols } = await loadGuest<Decoder>("decode.ts");
+  return cases.map(({ name, protocol, side, frame, metadata = false, aim = 25 }) => {
+    const bytes = Buffer.concat(ids.map(frame));
     const at = allocate(bytes.length);
     Buffer.from(memory.buffer).set(bytes, at);
+    const index = protocols[protocol].value;
     const run = (times: number) => {
       const started = performance.now();
-      const decoded = decode(protocols[protocol].value, side, at, bytes.length, times);
+      const decoded = decode(index, side, at, bytes.length, metadata, times);
       if (decoded !== times * frames)
         throw new Error(`${name}: ${decoded} frames decoded instead of ${times * frames}`);
       return ((performance.now() - started) * 1e6) / decoded;
     };
     // V8 first runs a quick compilation of its own, and replaces it once code has proved to be hot.
     run(50_000);
-    return { name, aim, nanoseconds: Array.from({ length: rounds }, () => run(50_000)) };
+    const nanoseconds = Array.from({ length: rounds }, () => run(50_000));
+    return { name, aim, bytes: needed(index, side, at, bytes.length, metadata), nanoseconds };
   });
+}
+
+function dubboRequest(id: number): Buffer {
+  return encodeRequest(id, service, method, [body], { attachments: entries });
 }
 
 function trpcRequest(id: number): Buffer {
   const func = "/trpc.meltemi.demo.Greeter/Echo";
-  return trpcCall({ id, func, info: metadata, body: "x".repeat(50) });
+  return trpcCall({ id, func, info: entries, body: body });
 }
 
 function brpcRequest(id: number): Buffer {
-  return brpcCall({ id, method: "Echo", logId: 7, fields: metadata, body: "x".repeat(50) });
+  return brpcCall({ id, method: "Echo", logId: 7, fields: entries, body: body });
+}
+
+/** A ResponseProtocol with nothing but the id. */
+function trpcReply(id: number): Buffer {
+  const message = Buffer.from([0x18, id]);
+  const header = Buffer.alloc(16);
+  header.writeUInt16BE(0x0930, 0);
+  header.writeUInt32BE(header.length + message.length + body.length, 4);
+  header.writeUInt16BE(message.length, 8);
+  return Buffer.concat([header, message, Buffer.from(body)]);
+}
+
+/** An RpcMeta with an empty RpcResponseMeta and the id. */
+function brpcReply(id: number): Buffer {
+  const meta = Buffer.from([0x12, 0, 0x20, id]);
+  const header = Buffer.from("PRPC\0\0\0\0\0\0\0\0");
+  header.writeUInt32BE(meta.length + body.length, 4);
+  header.writeUInt32BE(meta.length, 8);
+  return Buffer.concat([header, meta, Buffer.from(body)]);
 }
 
 function awesomeRequest(id: number): Buffer {
@@ -148,7 +170,7 @@ function awesomeRequest(id: number): Buffer {
 
 function boltRequest(id: number): Buffer {
   const names = { sofa_head_target_service: greeter, sofa_head_method_name: "hello", service: greeter };
-  return boltFrame(1, id, headers.encode({ ...names, traceparent: metadata.traceparent, tag: metadata.tag }));
+  return boltFrame(1, id, headers.encode({ ...names, traceparent: entries.traceparent, tag: entries.tag }));
 }
 
 function boltReply(id: number): Buffer {
@@ -169,37 +191,42 @@ function boltFrame(type: number, id: number, header: Buffer): Buffer {
 }
 
 function videoRequest(id: number): Buffer {
-  return encodeVideoCall(id, { command: 0xe801, subCmd: 5, func: "/Echo", body: "x".repeat(50) });
+  return encodeVideoCall(id, { command: 0xe801, subCmd: 5, func: "/Echo", body: body });
 }
 
 function qzaRequest(flow: number): Buffer {
-  return encodeQza({ flow, cmd: flow, subCmd: 1, body: "x".repeat(50) });
+  return encodeQza({ flow, cmd: flow, subCmd: 1, body: body });
 }
 
 function pingPongRequest(id: number): Buffer {
-  return encodePingPong(id, UNARY, "x".repeat(50));
+  return encodePingPong(id, UNARY, body);
 }
 
-/** Framed messages of Thrift's binary protocol, whose struct is one string. */
-function thriftFrames(type: number, field: number, bytes: number): Buffer {
-  return Buffer.concat(
-    ids.map((id) => {
-      const message = [0x80, 0x01, 0, type, 0, 0, 0, 8, ...Buffer.from("sayHello"), 0, 0, 0, id];
-      const frame = Buffer.from([0, 0, 0, 0, ...message, 11, 0, field, 0, 0, 0, bytes, ...Buffer.alloc(bytes), 0]);
-      frame.writeUInt32BE(frame.length - 4, 0);
-      return frame;
-    }),
-  );
+function thrift(type: number, field: number, id: number): Buffer {
+  return batch(thriftFrame(type, field, body.length), [id], thriftLayout);
 }
 
-/** The same of requests in the compact protocol. */
-function thriftCompactFrames(bytes: number): Buffer {
-  return Buffer.concat(
-    ids.map((id) => {
-      const message = [0x82, 0x21, id, 8, ...Buffer.from("sayHello")];
-      const frame = Buffer.from([0, 0, 0, 0, ...message, 0x18, bytes, ...Buffer.alloc(bytes), 0]);
-      frame.writeUInt32BE(frame.length - 4, 0);
-      return frame;
-    }),
-  );
+/** A framed message of Thrift's compact protocol. */
+function thriftCompact(id: number): Buffer {
+  const message = Buffer.from([0x82, 0x21, id, method.length, ...Buffer.from(method)]);
+  return framed(Buffer.from([...message, 0x18, body.length, ...Buffer.from(body), 0]));
+}
+
+/** A message of the binary protocol behind a THeader with infos. */
+function thriftHeader(id: number): Buffer {
+  const text = (value: string) => [value.length, ...Buffer.from(value)];
+  const pairs = Object.entries(entries).flatMap(([key, value]) => [...text(key), ...text(value)]);
+  const header = [0, 0, 1, Object.keys(entries).length, ...pairs];
+  while (header.length % 4) header.push(0);
+  const start = Buffer.alloc(10);
+  start.writeUInt16BE(0x0fff, 0);
+  start.writeUInt32BE(id, 4);
+  start.writeUInt16BE(header.length / 4, 8);
+  return framed(Buffer.concat([start, Buffer.from(header), thrift(1, 1, id).subarray(4)]));
+}
+
+function framed(message: Buffer): Buffer {
+  const length = Buffer.alloc(4);
+  length.writeUInt32BE(message.length);
+  return Buffer.concat([length, message]);
 }

@@ -4,13 +4,15 @@ import { once } from "node:events";
 import { type AddressInfo, createServer } from "node:net";
 import { DubboEnd, type End } from "./frames.js";
 import { Http2End } from "./http2.js";
+import { ThriftEnd } from "./thrift.js";
 
 export interface EchoPorts {
   readonly dubbo: number;
   readonly http2: number;
+  readonly thrift: number;
 }
 
-async function serve(Peer: typeof DubboEnd | typeof Http2End): Promise<number> {
+async function serve(Peer: typeof DubboEnd | typeof Http2End | typeof ThriftEnd): Promise<number> {
   const server = createServer({ noDelay: true }, (socket) => {
     const end: End = new Peer("server", socket, (id, payload) => {
       if (payload !== undefined) end.queue(payload, id);
@@ -28,6 +30,10 @@ async function serve(Peer: typeof DubboEnd | typeof Http2End): Promise<number> {
   return (server.address() as AddressInfo).port;
 }
 
-const ports: EchoPorts = { dubbo: await serve(DubboEnd), http2: await serve(Http2End) };
+const ports: EchoPorts = {
+  dubbo: await serve(DubboEnd),
+  http2: await serve(Http2End),
+  thrift: await serve(ThriftEnd),
+};
 process.send?.(ports);
 process.on("disconnect", () => process.exit());

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { decode } from "../peers/dubbo/codec.js";
-import { batch, FrameReader, method, payloads, replyFrame, requestFrame, service } from "./frames.js";
+import { batch, dubboLayout, FrameReader, method, payloads, replyFrame, requestFrame, service } from "./frames.js";
 import { format } from "./report.js";
 import { median, spread } from "./stats.js";
 
@@ -25,7 +25,9 @@ describe("frames of the benchmark", () => {
     const stream = Buffer.concat([batch(requestFrame(10), [1, 2]), batch(requestFrame(50), [3])]);
     for (let size = 1; size <= stream.length; size++) {
       const seen: number[][] = [];
-      const reader = new FrameReader((flags, id, length) => seen.push([flags, id, length]));
+      const reader = new FrameReader(dubboLayout, (head, length) =>
+        seen.push([head.readUInt16BE(2), head.readUInt32BE(8), length]),
+      );
       for (let at = 0; at < stream.length; at += size) reader.push(stream.subarray(at, at + size));
       expect(seen).toEqual([
         [0xc200, 1, requestFrame(10).length],
@@ -36,7 +38,7 @@ describe("frames of the benchmark", () => {
   });
 
   test("are not anything else", () => {
-    const reader = new FrameReader(() => {});
+    const reader = new FrameReader(dubboLayout, () => {});
     expect(() => reader.push(Buffer.alloc(16))).toThrow(/^not a frame of this benchmark: 0000/);
   });
 });

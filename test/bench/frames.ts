@@ -27,7 +27,7 @@ export type OnMessage = (id: number, payload: Payload | undefined) => void;
 
 const headLength = 16;
 const magic = 0xdabb;
-/** Of a 64-bit id; those here stay in its lower half. */
+/** Of a 64-bit id. */
 const idOffset = 4;
 // Bytes 2 and 3: flags and status.
 const twoWay = 0xc200;
@@ -50,7 +50,7 @@ export function once<T>(make: (payload: Payload) => T): (payload: Payload) => T 
   };
 }
 
-const payloadsByLength = (frame: (payload: Payload) => Buffer): ReadonlyMap<number, Payload> =>
+export const payloadsByLength = (frame: (payload: Payload) => Buffer): ReadonlyMap<number, Payload> =>
   new Map(payloads.map((payload) => [frame(payload).length, payload]));
 
 /** What a side writes, and the payloads of what it reads by the length of the frame. */
@@ -59,74 +59,88 @@ export const traffic = {
   server: { writes: replyFrame, reads: payloadsByLength(requestFrame) },
 };
 
+/** Where the frames of a protocol have what is needed of them here. */
+export interface Layout {
+  /** Bytes at the start of each frame that are looked at. */
+  readonly headLength: number;
+  /** Where the id stands: 32 bits, big-endian. */
+  readonly idAt: number;
+  /** Bytes of the whole frame with that head; undefined where it is none of this benchmark. */
+  lengthOf(head: Buffer): number | undefined;
+}
+
+export const dubboLayout: Layout = {
+  headLength,
+  // The lower half: those here stay in it.
+  idAt: idOffset + 4,
+  lengthOf: (head) =>
+    head.readUInt16BE(0) === magic && head.readUInt32BE(idOffset) === 0
+      ? headLength + head.readUInt32BE(12)
+      : undefined,
+};
+
 /** Copies of a frame behind each other, one for each id: what is written at once costs one system call. */
-export function batch(frame: Buffer, ids: readonly number[]): Buffer {
+export function batch(frame: Buffer, ids: readonly number[], { idAt } = dubboLayout): Buffer {
   const into = Buffer.allocUnsafe(frame.length * ids.length);
   for (let i = 0; i < ids.length; i++) {
     frame.copy(into, i * frame.length);
-    into.writeUInt32BE(ids[i] as number, i * frame.length + idOffset + 4);
+    into.writeUInt32BE(ids[i] as number, i * frame.length + idAt);
   }
   return into;
 }
+
 /** Finds the frames in a stream of bytes without keeping their bodies. */
 export class FrameReader {
-  private readonly head = Buffer.alloc(headLength);
+  private readonly head: Buffer;
   private headBytes = 0;
+  private length = 0;
   private bodyBytes = 0;
-  private inBody = false;
 
-  /** `onFrame` is called at the last byte of a frame: bytes 2 and 3 (flags, status), the id, the whole length. */
-  constructor(private readonly onFrame: (flags: number, id: number, length: number) => void) {}
+  /** `onFrame` is called at the last byte of a frame. */
+  constructor(
+    private readonly layout: Layout,
+    private readonly onFrame: (head: Buffer, length: number) => void,
+  ) {
+    this.head = Buffer.alloc(layout.headLength);
+  }
 
   push(chunk: Buffer): void {
+    const { head, layout } = this;
     let at = 0;
     while (at < chunk.length) {
-      if (!this.inBody) {
-        const n = Math.min(headLength - this.headBytes, chunk.length - at);
-        chunk.copy(this.head, this.headBytes, at, at + n);
+      if (this.headBytes < head.length) {
+        const n = chunk.copy(head, this.headBytes, at, at + head.length - this.headBytes);
         this.headBytes += n;
         at += n;
-        if (this.headBytes < headLength) return;
-        if (this.head.readUInt16BE(0) !== magic || this.head.readUInt32BE(idOffset) !== 0) {
-          throw new Error(`not a frame of this benchmark: ${this.head.toString("hex")}`);
-        }
-        this.bodyBytes = this.head.readUInt32BE(12);
-        this.inBody = true;
+        if (this.headBytes < head.length) return;
+        const length = layout.lengthOf(head);
+        if (length === undefined) throw new Error(`not a frame of this benchmark: ${head.toString("hex")}`);
+        this.length = length;
+        this.bodyBytes = length - head.length;
       }
       const n = Math.min(this.bodyBytes, chunk.length - at);
       this.bodyBytes -= n;
       at += n;
       if (this.bodyBytes > 0) return;
-      this.inBody = false;
       this.headBytes = 0;
-      const { head } = this;
-      this.onFrame(head.readUInt16BE(2), head.readUInt32BE(idOffset + 4), headLength + head.readUInt32BE(12));
+      this.onFrame(head, this.length);
     }
   }
 }
 
-/** An end that speaks Dubbo. */
-export class DubboEnd implements End {
+/** An end whose frames are found by a layout. */
+export class FramedEnd implements End {
   private readonly reader: FrameReader;
   private payload: Payload = 50;
   private ids: number[] = [];
 
   constructor(
-    private readonly side: Side,
+    private readonly layout: Layout,
+    private readonly writes: (payload: Payload) => Buffer,
     private readonly socket: Writable,
-    onMessage: OnMessage,
+    onFrame: (head: Buffer, id: number, length: number) => void,
   ) {
-    const { reads } = traffic[side];
-    const expected = side === "client" ? replyOk : twoWay;
-    this.reader = new FrameReader((flags, id, length) => {
-      if (side === "server" && flags === heartbeat) return void socket.write(encodeHeartbeatReply(id));
-      const denied = side === "client" && flags === replyDenied;
-      const payload = reads.get(length);
-      if (!denied && (flags !== expected || payload === undefined)) {
-        throw new Error(`not a message of this benchmark: flags ${flags.toString(16)}, ${length} bytes`);
-      }
-      onMessage(id, denied ? undefined : payload);
-    });
+    this.reader = new FrameReader(layout, (head, length) => onFrame(head, head.readUInt32BE(layout.idAt), length));
   }
 
   push(chunk: Buffer): void {
@@ -140,7 +154,25 @@ export class DubboEnd implements End {
   }
 
   flush(): void {
-    if (this.ids.length > 0) this.socket.write(batch(traffic[this.side].writes(this.payload), this.ids));
+    if (this.ids.length > 0) this.socket.write(batch(this.writes(this.payload), this.ids, this.layout));
     this.ids = [];
+  }
+}
+
+/** An end that speaks Dubbo. */
+export class DubboEnd extends FramedEnd {
+  constructor(side: Side, socket: Writable, onMessage: OnMessage) {
+    const { reads, writes } = traffic[side];
+    const expected = side === "client" ? replyOk : twoWay;
+    super(dubboLayout, writes, socket, (head, id, length) => {
+      const flags = head.readUInt16BE(2);
+      if (side === "server" && flags === heartbeat) return void socket.write(encodeHeartbeatReply(id));
+      const denied = side === "client" && flags === replyDenied;
+      const payload = reads.get(length);
+      if (!denied && (flags !== expected || payload === undefined)) {
+        throw new Error(`not a message of this benchmark: flags ${flags.toString(16)}, ${length} bytes`);
+      }
+      onMessage(id, denied ? undefined : payload);
+    });
   }
 }

@@ -4,6 +4,9 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { cpuMicroseconds } from "./cpu.js";
 import { DubboEnd, type End, type Payload } from "./frames.js";
 import { Http2End } from "./http2.js";
+import { ThriftEnd } from "./thrift.js";
+
+const ends = { dubbo: DubboEnd, http2: Http2End, thrift: ThriftEnd };
 
 /** What the parent may ask for, in this order. Each is answered with `{ result }` or `{ error }`. */
 export type LoadOrder =
@@ -13,7 +16,7 @@ export type LoadOrder =
       readonly port: number;
       readonly connections: number;
       readonly payload: Payload;
-      readonly protocol: "dubbo" | "http2";
+      readonly protocol: keyof typeof ends;
       /** Every request is denied; else every one gets its reply. */
       readonly denied: boolean;
     }
@@ -43,7 +46,7 @@ class Client {
   answered = 0;
   /** Requests to write when all are answered. */
   private batchSize = 0;
-  /** Ids of HTTP/2 streams, which a client has to choose odd; those of Dubbo are free. */
+  /** Ids of HTTP/2 streams, which a client has to choose odd; others are free. */
   private nextId = 1;
   private readonly waiting = new Set<number>();
   private readonly end: End;
@@ -56,7 +59,7 @@ class Client {
     fail: (error: Error) => void,
   ) {
     const expected = order.denied ? undefined : order.payload;
-    this.end = new (order.protocol === "dubbo" ? DubboEnd : Http2End)("client", socket, (id, payload) => {
+    this.end = new ends[order.protocol]("client", socket, (id, payload) => {
       if (payload !== expected || !this.waiting.delete(id))
         throw new Error(`a wrong reply: id ${id}, ${payload} bytes`);
       this.answered++;

@@ -103,6 +103,7 @@ const compared: [Variant, Variant][] = [
   ["dubbo_proxy", "observe"],
   ["bridge", "HTTP/2"],
   ["dubbo_proxy", "bridge"],
+  ["thrift_proxy", "observe, thrift"],
 ];
 
 function ratios(rows: readonly Row[]): Table {
@@ -126,7 +127,8 @@ function memory(measured: readonly IdleMemory[]): Table {
 }
 
 function decoding(measured: readonly Decoding[]): Table {
-  return [["decoding", "ns a frame"], ...measured.map(({ name, nanoseconds }) => [name, withSpread(nanoseconds)])];
+  const rows = measured.map(({ name, bytes, nanoseconds }) => [name, String(bytes), withSpread(nanoseconds)]);
+  return [["decoding", "bytes read", "ns a frame"], ...rows];
 }
 
 const aimTable = (list: readonly Aim[]): Table => [
@@ -141,6 +143,8 @@ const machine = {
 };
 say(`${machine.cpu}, ${machine.cores} cores, Envoy ${envoy.version}, Node ${machine.node}, ${openFiles} open files`);
 
+// Each Envoy ends with this process.
+process.setMaxListeners(2 * variants.length);
 const echo = await startEcho();
 const load = new Load();
 const bench: Bench = { envoy, ports: echo.ports, load, phases, say };

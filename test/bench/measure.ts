@@ -58,7 +58,7 @@ export async function measure(
         throughput[variant]?.push(result.requests / result.seconds);
       } catch (error) {
         // Not everything that passes tcp_proxy passes Envoy's own filters; ours have to let it pass.
-        if (variant !== "dubbo_proxy" && variant !== "generic_proxy") throw error;
+        if (!["dubbo_proxy", "generic_proxy", "thrift_proxy"].includes(variant)) throw error;
         refused.add(variant);
         say(`  ${variant}: ${(error as Error).message}: ${proxy.log.at(-1) ?? ""}`);
       } finally {

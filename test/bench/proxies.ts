@@ -17,21 +17,26 @@ export const variants = [
   "bridge",
   "bridge, client leg",
   "HTTP/2",
+  "thrift_proxy",
+  "observe, thrift",
 ] as const;
 export type Variant = (typeof variants)[number];
 
 /** What clients speak with it, and what they get back. */
-export function trafficOf(variant: Variant): { protocol: "dubbo" | "http2"; denied: boolean } {
-  return { protocol: variant === "HTTP/2" ? "http2" : "dubbo", denied: variant === "bridge, client leg" };
+export function trafficOf(variant: Variant): { protocol: keyof EchoPorts; denied: boolean } {
+  const protocol = isThrift(variant) ? "thrift" : variant === "HTTP/2" ? "http2" : "dubbo";
+  return { protocol, denied: variant === "bridge, client leg" };
 }
+
+export const isThrift = (variant: Variant) => variant === "thrift_proxy" || variant === "observe, thrift";
 
 /** Starts an Envoy with one worker thread, whose requests go to the echo servers. */
 export function startProxy(envoy: Envoy, variant: Variant, ports: EchoPorts): Promise<EnvoyProcess> {
   return EnvoyProcess.start({ envoy, bootstrap: bootstrapOf(variant, ports), concurrency: 1, files: [defaultModule] });
 }
 
-const endpoints = (port: number) => `
-protocol: dubbo
+const endpoints = (port: number, protocol = "dubbo") => `
+protocol: ${protocol}
 service: { name: echo, bind: 127.0.0.1:0, endpoints: [127.0.0.1:${port}] }
 admin: 127.0.0.1:0
 `;
@@ -53,8 +58,12 @@ admin: 127.0.0.1:0
 `;
 
 /** All variants share the shapes that `meltemi run` gives them: only the filters differ. */
-function bootstrapOf(variant: Variant, { dubbo, http2 }: EchoPorts): Bootstrap {
+function bootstrapOf(variant: Variant, { dubbo, http2, thrift }: EchoPorts): Bootstrap {
   switch (variant) {
+    case "observe, thrift":
+      return ours(endpoints(thrift, "thrift"));
+    case "thrift_proxy":
+      return withFilters(ours(endpoints(thrift, "thrift")), () => [envoyFilters.thrift_proxy]);
     case "observe":
       return ours(endpoints(dubbo));
     case "route":
@@ -113,6 +122,22 @@ const envoyFilters = {
           name: "bench",
           interface: service,
           routes: [{ match: { method: { name: { safe_regex: { regex: ".*" } } } }, route: { cluster } }],
+        },
+      ],
+    },
+  },
+  thrift_proxy: {
+    name: "envoy.filters.network.thrift_proxy",
+    typed_config: {
+      "@type": `${network}.thrift_proxy.v3.ThriftProxy`,
+      stat_prefix: "bench",
+      transport: "FRAMED",
+      protocol: "BINARY",
+      route_config: { name: "bench", routes: [{ match: { method_name: "" }, route: { cluster } }] },
+      thrift_filters: [
+        {
+          name: "envoy.filters.thrift.router",
+          typed_config: { "@type": `${network}.thrift_proxy.router.v3.Router` },
         },
       ],
     },

@@ -1,5 +1,5 @@
 import type { Payload } from "./frames.js";
-import { type Variant, variants } from "./proxies.js";
+import { isThrift, type Variant, variants } from "./proxies.js";
 
 export interface Scenario {
   readonly name: string;
@@ -12,8 +12,8 @@ export interface Scenario {
   readonly variants: readonly Variant[];
 }
 
-/** Without those that leave something out: they are for taking a cost apart. */
-const whole = variants.filter((variant) => variant !== "bridge, client leg");
+/** Without those that leave something out, which are for taking a cost apart, and with one private protocol. */
+const whole = variants.filter((variant) => variant !== "bridge, client leg" && !isThrift(variant));
 
 export const pipelining: readonly Scenario[] = [1, 16].flatMap((inFlight) =>
   [1, 16].map((connections) => ({

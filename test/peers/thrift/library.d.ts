@@ -41,7 +41,8 @@ declare module "thrift" {
     }
 
     type ProtocolClass = new (transport: Transport) => Protocol;
-    type TransportClass = new () => Transport;
+    /** With bytes they are what is read. */
+    type TransportClass = new (bytes?: Buffer) => Transport;
 
     interface Options {
       transport: TransportClass;
