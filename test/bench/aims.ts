@@ -29,9 +29,10 @@ export function aims(
       const name = `guest memory of an idle connection, ${one.variant}`;
       return { name, aim: "<= 1,024 B", measured: `${Math.round(bytes)} B`, met: bytes <= 1024 };
     }),
-    ...decoded.map(({ name, aim, nanoseconds }) => {
+    ...decoded.flatMap(({ name, aim, nanoseconds }) => {
       const ns = median(nanoseconds);
-      return { name: `decoding ${name}`, aim: `<= ${aim} ns`, measured: `${figure(ns)} ns`, met: ns <= aim };
+      const measured = `${figure(ns)} ns`;
+      return aim === undefined ? [] : [{ name: `decoding ${name}`, aim: `<= ${aim} ns`, measured, met: ns <= aim }];
     }),
   ];
 }
