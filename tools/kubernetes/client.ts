@@ -1,0 +1,293 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import type { KubeConfig, KubernetesObject, KubernetesObjectApi, RequestContext } from "@kubernetes/client-node";
+import type { Command } from "commander";
+import { Exit, UserError } from "../errors.js";
+import { type Action, explain, mayPass } from "./problem.js";
+
+/** Whose fields are whose is what the API server knows by this name. */
+export const FIELD_MANAGER = "meltemi";
+
+const TIMEOUT_MS = 20_000;
+const ATTEMPTS = 4;
+const FIRST_PAUSE_MS = 250;
+const LONGEST_PAUSE_MS = 5_000;
+
+export interface ClusterOptions {
+  kubeconfig?: string;
+  context?: string;
+}
+
+/** The options by which every command names its cluster, as those of kubectl. */
+export function clusterOptions(command: Command): Command {
+  return command
+    .option("--kubeconfig <file>", "how to reach the cluster (default: $KUBECONFIG, ~/.kube/config, or the pod's own)")
+    .option("--context <name>", "the context of the kubeconfig (default: its current one)");
+}
+
+/** What names an object. */
+export interface Reference {
+  apiVersion: string;
+  kind: string;
+  metadata: { name: string; namespace?: string };
+}
+
+/** An object as a cluster has it. */
+export interface LiveObject extends Reference {
+  metadata: {
+    name: string;
+    namespace?: string;
+    uid?: string;
+    resourceVersion?: string;
+    labels?: Record<string, string>;
+    annotations?: Record<string, string>;
+    deletionTimestamp?: string;
+  };
+  spec?: unknown;
+  status?: unknown;
+}
+
+export interface ListOptions {
+  /** All namespaces where it is missing. */
+  namespace?: string;
+  /** All of these labels. */
+  labels?: Record<string, string>;
+}
+
+export interface ConnectOptions extends ClusterOptions {
+  /** Ends what only reads. A write that has begun is never broken off, because nobody could say what came of it. */
+  signal?: AbortSignal;
+  /** A sentence that the server says beside its answers, such as a deprecation or what Istio's webhook thinks. */
+  onWarning?: (text: string) => void;
+  /** For each request: 20 seconds where it is missing. */
+  timeoutMs?: number;
+}
+
+/**
+ * A Kubernetes API server: all that this tool asks of one. Every method throws UserErrors: `E_KUBECONFIG`,
+ * `E_UNREACHABLE`, `E_CERTIFICATE`, `E_UNAUTHORIZED`, `E_FORBIDDEN`, `E_NO_KIND`, `E_API`, `E_INTERRUPTED`. What changes
+ * nothing is tried again a few times where the server may only be busy; what changes something is not.
+ */
+export class Cluster {
+  private constructor(
+    /** For what a list of objects is not enough: port-forwarding, commands in a pod. */
+    readonly kubeconfig: KubeConfig,
+    private readonly api: KubernetesObjectApi,
+    private readonly signal: AbortSignal | undefined,
+  ) {}
+
+  /** Reads the kubeconfig. Asks the server nothing yet. @throws UserError `E_KUBECONFIG`, `E_CONTEXT` */
+  static async connect(options: ConnectOptions = {}): Promise<Cluster> {
+    // It takes a third of a second to load, and most commands talk to no cluster.
+    const library = await import("@kubernetes/client-node");
+    const kubeconfig = load(new library.KubeConfig(), options);
+    const cluster = kubeconfig.getCurrentCluster() as NonNullable<ReturnType<KubeConfig["getCurrentCluster"]>>;
+    const { signal, onWarning, timeoutMs = TIMEOUT_MS } = options;
+    const configuration = library.createConfiguration({
+      baseServer: new library.ServerConfiguration(cluster.server, {}),
+      authMethods: { default: kubeconfig },
+      promiseMiddleware: [
+        {
+          pre: async (request) => {
+            const timeout = AbortSignal.timeout(timeoutMs);
+            request.setSignal(signal && onlyReads(request) ? AbortSignal.any([signal, timeout]) : timeout);
+            return request;
+          },
+          post: async (response) => {
+            for (const text of warnings(response.headers.warning)) onWarning?.(text);
+            return response;
+          },
+        },
+      ],
+    });
+    return new Cluster(kubeconfig, new library.KubernetesObjectApi(configuration), signal);
+  }
+
+  /** The API server's URL. */
+  get server(): string {
+    return this.kubeconfig.getCurrentCluster()?.server ?? "";
+  }
+
+  get context(): string {
+    return this.kubeconfig.getCurrentContext();
+  }
+
+  /** @throws UserError `E_NO_KIND` where the cluster does not know the kind */
+  async list(apiVersion: string, kind: string, { namespace, labels }: ListOptions = {}): Promise<LiveObject[]> {
+    const selector = labels && Object.entries(labels).map(([key, value]) => `${key}=${value}`);
+    const none = undefined;
+    const { items } = await this.reading({ verb: "list", apiVersion, kind, namespace }, () =>
+      this.api.list(apiVersion, kind, namespace, none, none, none, none, selector?.join(",")),
+    );
+    // The items of a list of Kubernetes' own kinds do not say what they are.
+    return items.map((item) => ({ ...plain(item), apiVersion, kind }));
+  }
+
+  /** Answers nothing where there is no such object. */
+  async read({ apiVersion, kind, metadata }: Reference): Promise<LiveObject | undefined> {
+    const { name, namespace } = metadata;
+    const action: Action = { verb: "get", apiVersion, kind, namespace, name };
+    try {
+      return plain(
+        await this.reading(action, () =>
+          this.api.read({ apiVersion, kind, metadata: { name, ...(namespace === undefined ? {} : { namespace }) } }),
+        ),
+      );
+    } catch (error) {
+      if (error instanceof UserError && error.code === "E_NOT_FOUND") return undefined;
+      throw error;
+    }
+  }
+
+  /**
+   * Server-side apply: the fields of `object` become what it says, all others stay. Answers the whole object.
+   *
+   * @param dryRun all of it, admission webhooks as well, but nothing is stored
+   * @param force fields that other managers set differently are taken from them
+   * @throws UserError besides those of every method: `E_CONFLICT` (a line for each field that is another manager's),
+   *   `E_INVALID` (a line for each field that the schema or a webhook refuses), `E_NO_NAMESPACE`
+   */
+  async apply(object: Reference, { dryRun = false, force = false } = {}): Promise<LiveObject> {
+    const { apiVersion, kind, metadata } = object;
+    const action: Action = { verb: "patch", apiVersion, kind, namespace: metadata.namespace, name: metadata.name };
+    const patch = () =>
+      this.api.patch(
+        // The library adds to the object that it is given.
+        structuredClone(object) as KubernetesObject,
+        undefined,
+        dryRun ? "All" : undefined,
+        FIELD_MANAGER,
+        force,
+        "application/apply-patch+yaml",
+      );
+    return plain(await (dryRun ? this.reading(action, patch) : this.asking(action, patch)));
+  }
+
+  /** Answers false where the object is gone already, or is another by now (its uid differs from the one that is given). */
+  async delete({ apiVersion, kind, metadata }: LiveObject, { dryRun = false } = {}): Promise<boolean> {
+    const { name, namespace, uid } = metadata;
+    const action: Action = { verb: "delete", apiVersion, kind, namespace, name };
+    const none = undefined;
+    const remove = () =>
+      this.api.delete(
+        { apiVersion, kind, metadata: { name, ...(namespace === undefined ? {} : { namespace }) } },
+        none,
+        dryRun ? "All" : none,
+        none,
+        none,
+        none,
+        uid === undefined ? none : { preconditions: { uid } },
+      );
+    try {
+      await (dryRun ? this.reading(action, remove) : this.asking(action, remove));
+      return true;
+    } catch (error) {
+      if (error instanceof UserError && ["E_NOT_FOUND", "E_CHANGED"].includes(error.code)) return false;
+      throw error;
+    }
+  }
+
+  /** Tries again what may pass by itself. */
+  private async reading<T>(action: Action, body: () => Promise<T>): Promise<T> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        this.signal?.throwIfAborted();
+        return await body();
+      } catch (error) {
+        const pause = attempt < ATTEMPTS && !this.signal?.aborted ? mayPass(error) : undefined;
+        if (pause === undefined) throw this.problem(error, action);
+        const wait = Math.min(Math.max(pause, FIRST_PAUSE_MS * 2 ** (attempt - 1)), LONGEST_PAUSE_MS);
+        await sleep(wait, undefined, this.signal && { signal: this.signal }).catch((cause) => {
+          throw this.problem(cause, action);
+        });
+      }
+    }
+  }
+
+  private async asking<T>(action: Action, body: () => Promise<T>): Promise<T> {
+    try {
+      return await body();
+    } catch (error) {
+      throw this.problem(error, action, false);
+    }
+  }
+
+  private problem(error: unknown, action: Action, interruptible = true): unknown {
+    if (interruptible && this.signal?.aborted) return interrupted();
+    return explain(error, action, this.server);
+  }
+}
+
+/** Ctrl-C came first. */
+export function interrupted(): UserError {
+  return new UserError("E_INTERRUPTED", "interrupted", { exit: Exit.failed });
+}
+
+function load(kubeconfig: KubeConfig, { kubeconfig: file, context }: ClusterOptions): KubeConfig {
+  const from = file ?? process.env.KUBECONFIG;
+  try {
+    if (file === undefined) kubeconfig.loadFromDefault();
+    else kubeconfig.loadFromFile(file);
+  } catch (cause) {
+    const { code, path, message } = cause as NodeJS.ErrnoException;
+    const why = code === "ENOENT" ? `there is no ${path}` : code === undefined ? oneLine(message) : message;
+    const hint = "Name one with --kubeconfig FILE or $KUBECONFIG.";
+    throw new UserError("E_KUBECONFIG", `the kubeconfig${from ? ` ${from}` : ""} cannot be used: ${why}`, {
+      exit: Exit.missing,
+      hint,
+      cause,
+    });
+  }
+  if (file === undefined && kubeconfig.getCurrentContext() === "loaded-context") {
+    const hint =
+      "Name one with --kubeconfig FILE or $KUBECONFIG, or log in to the cluster, which writes ~/.kube/config.";
+    throw new UserError("E_KUBECONFIG", "there is no kubeconfig, so no cluster is known", { exit: Exit.missing, hint });
+  }
+  if (context !== undefined) kubeconfig.setCurrentContext(context);
+  const known = kubeconfig.getContexts().map(({ name }) => name);
+  const current = kubeconfig.getCurrentContext();
+  if (!known.includes(current)) {
+    const what = current ? `the kubeconfig has no context "${current}"` : "the kubeconfig has no current context";
+    const hint =
+      known.length > 0 ? `Name one of its contexts with --context: ${known.join(", ")}` : "It has no contexts.";
+    throw new UserError("E_CONTEXT", what, { exit: Exit.missing, hint });
+  }
+  const cluster = kubeconfig.getCurrentCluster();
+  if (!cluster) {
+    const name = kubeconfig.getContextObject(current)?.cluster;
+    const hint = `It has these clusters: ${kubeconfig.clusters.map((each) => each.name).join(", ") || "none"}`;
+    throw new UserError(
+      "E_KUBECONFIG",
+      `the context "${current}" names the cluster "${name}", which the kubeconfig has not`,
+      {
+        exit: Exit.missing,
+        hint,
+      },
+    );
+  }
+  // Without TLS there is nothing to verify, but the library wants to be told so (`kubectl proxy` serves plain HTTP).
+  if (cluster.server.startsWith("http:"))
+    kubeconfig.clusters = kubeconfig.clusters.map((each) =>
+      each === cluster ? { ...each, skipTLSVerify: true } : each,
+    );
+  return kubeconfig;
+}
+
+function oneLine(text: string): string {
+  return text.split("\n")[0] ?? "";
+}
+
+function onlyReads(request: RequestContext): boolean {
+  return request.getHttpMethod().toString() === "GET" || new URL(request.getUrl()).searchParams.has("dryRun");
+}
+
+/** `299 - "text"`, several of them with commas between (RFC 9111, 5.5). */
+function warnings(header: string | undefined): string[] {
+  return [...(header ?? "").matchAll(/\d{3} \S+ ("(?:[^"\\]|\\.)*")/g)].map(([, text]) =>
+    (text as string).slice(1, -1).replace(/\\(.)/g, "$1"),
+  );
+}
+
+/** The library's objects are of its own classes, with dates in them. */
+function plain(object: KubernetesObject): LiveObject {
+  return JSON.parse(JSON.stringify(object)) as LiveObject;
+}

@@ -1,0 +1,51 @@
+import { stringify } from "yaml";
+
+export interface Kind {
+  apiVersion: string;
+  kind: string;
+}
+
+/** All that this tool writes, in the order in which it is applied: what others refer to comes first. */
+export const KINDS: readonly Kind[] = [
+  { apiVersion: "extensions.istio.io/v1alpha1", kind: "WasmPlugin" },
+  { apiVersion: "extensions.istio.io/v1alpha1", kind: "TrafficExtension" },
+  { apiVersion: "networking.istio.io/v1", kind: "DestinationRule" },
+  { apiVersion: "networking.istio.io/v1", kind: "VirtualService" },
+  { apiVersion: "networking.istio.io/v1", kind: "Sidecar" },
+  { apiVersion: "networking.istio.io/v1alpha3", kind: "EnvoyFilter" },
+  { apiVersion: "security.istio.io/v1", kind: "AuthorizationPolicy" },
+];
+
+/** A kind's name in URLs and in RBAC. */
+export function plural(kind: string): string {
+  return kind.toLowerCase().replace(/y$/, "ie").concat("s");
+}
+
+/** What `apply`, `diff` and `delete` do with each of KINDS. `create` belongs to an apply of what is not there yet. */
+const VERBS = ["get", "list", "create", "patch", "delete"] as const;
+
+export interface Rule {
+  apiGroups: string[];
+  resources: string[];
+  verbs: string[];
+}
+
+/** What RBAC has to allow, cluster-wide, because a set is looked for in all namespaces. */
+export function rules(): Rule[] {
+  const groups = new Map<string, string[]>();
+  for (const { apiVersion, kind } of KINDS) {
+    const group = apiVersion.split("/")[0] as string;
+    groups.set(group, [...(groups.get(group) ?? []), plural(kind)]);
+  }
+  return [...groups].map(([group, resources]) => ({ apiGroups: [group], resources, verbs: [...VERBS] }));
+}
+
+/** A ClusterRole with all of `rules`, as YAML. */
+export function clusterRoleYaml(): string {
+  return stringify({
+    apiVersion: "rbac.authorization.k8s.io/v1",
+    kind: "ClusterRole",
+    metadata: { name: "meltemi" },
+    rules: rules(),
+  });
+}

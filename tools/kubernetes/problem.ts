@@ -1,0 +1,184 @@
+import { Exit, UserError } from "../errors.js";
+import { plural } from "./kinds.js";
+
+/** What was asked of the server, in the words of RBAC. */
+export interface Action {
+  verb: "get" | "list" | "patch" | "delete";
+  apiVersion: string;
+  kind: string;
+  namespace?: string | undefined;
+  name?: string;
+}
+
+/** A Kubernetes `Status`, as far as it is used. */
+interface Status {
+  message?: string;
+  reason?: string;
+  details?: { kind?: string; name?: string; causes?: { reason?: string; message?: string; field?: string }[] };
+}
+
+/** `WasmPlugin shop/greeter`; for a list, its kind and namespace. */
+export function nameOf({ kind, namespace, name }: Pick<Action, "kind" | "namespace" | "name">): string {
+  if (name === undefined) return namespace === undefined ? kind : `${kind} in ${namespace}`;
+  return `${kind} ${namespace === undefined ? name : `${namespace}/${name}`}`;
+}
+
+/** How many milliseconds to wait at least before another try; nothing where that would not help. */
+export function mayPass(error: unknown): number | undefined {
+  const answer = asAnswer(error);
+  if (answer) {
+    const later = Number(answer.headers?.["retry-after"] ?? 0) * 1000;
+    return answer.code === 429 || answer.code >= 500 ? later || 0 : undefined;
+  }
+  return RESTARTING.includes((error as NodeJS.ErrnoException)?.code ?? "") ? 0 : undefined;
+}
+
+const RESTARTING = ["ECONNREFUSED", "ECONNRESET", "EPIPE", "ERR_STREAM_PREMATURE_CLOSE", "EAI_AGAIN"];
+
+/** Says in the user's words why the server, or the way to it, did not do what was asked. Defects come back as they are. */
+export function explain(error: unknown, action: Action, server: string): unknown {
+  const answer = asAnswer(error);
+  if (answer) return refused(answer.code, statusOf(answer.body), action, server, error);
+  if (!(error instanceof Error) || error instanceof TypeError || error instanceof UserError) return error;
+  if (error.message.startsWith("Unrecognized API version and kind")) return noKind(action, error);
+  const { code = "", name, message } = error as NodeJS.ErrnoException;
+  const missing = (id: `E_${string}`, text: string, hint: string) =>
+    new UserError(id, text, { exit: Exit.missing, hint, cause: error });
+  if (name === "AbortError")
+    return missing(
+      "E_UNREACHABLE",
+      `${server} did not answer in time`,
+      "Is the cluster up, and its network reachable from here?",
+    );
+  if (/CERT|SIGNATURE|ISSUER|TLS|SSL|EPROTO/.test(code) && name === "FetchError") {
+    const hint =
+      code === "EPROTO" || code.startsWith("ERR_SSL")
+        ? "Does the server speak TLS at this address, and does it take the kubeconfig's client certificate?"
+        : "certificate-authority-data in the kubeconfig must be of the authority that signed the server's certificate.";
+    return missing("E_CERTIFICATE", `no TLS with ${server}: ${reasonOf(message)}`, hint);
+  }
+  if (name === "FetchError")
+    return missing(
+      "E_UNREACHABLE",
+      `${server} cannot be reached: ${reasonOf(message)}`,
+      "Is the cluster up, and is it the one that is meant (--kubeconfig, --context)?",
+    );
+  return missing(
+    "E_KUBECONFIG",
+    `the credentials of the kubeconfig cannot be used: ${message.trim() || code}`,
+    "Log in to the cluster again, or name another kubeconfig or context.",
+  );
+}
+
+/** The library says `request to URL failed, reason: WHY`. */
+function reasonOf(message: string): string {
+  return message.replace(/^.*?reason: /s, "").trim();
+}
+
+function refused(code: number, status: Status, action: Action, server: string, cause: unknown): UserError {
+  const what = nameOf(action);
+  const said = status.message ?? `HTTP ${code}`;
+  const causes = status.details?.causes ?? [];
+  const lines = causes.map(({ field, message }) => `  ${field ? `${field.replace(/^\./, "")}: ` : ""}${message}`);
+  switch (code) {
+    case 401:
+      return new UserError("E_UNAUTHORIZED", `${server} does not accept the credentials of the kubeconfig`, {
+        exit: Exit.missing,
+        hint: "Log in to the cluster again, or name another kubeconfig or context.",
+        cause,
+      });
+    case 403:
+      // Webhooks and quotas answer with 403 too; what RBAC forbids always says that a user cannot.
+      if (!/ cannot /.test(said)) break;
+      return new UserError("E_FORBIDDEN", `${what}: ${said}`, {
+        exit: Exit.missing,
+        hint: `It takes this rule, or all that \`meltemi apply --print-rbac\` prints:\n  ${rule(action, said)}`,
+        cause,
+      });
+    case 404:
+      if (status.details?.kind === "namespaces")
+        return new UserError("E_NO_NAMESPACE", `${what}: there is no namespace ${action.namespace}`, {
+          hint: `Make it first: kubectl create namespace ${action.namespace}`,
+          cause,
+        });
+      // An object's absence names the object; that of its kind, or of the kind's group, names nothing.
+      if (status.details?.name) return new UserError("E_NOT_FOUND", `${what}: there is no such object`, { cause });
+      return noKind(action, cause);
+    case 409:
+      if (causes.some(({ reason }) => reason === "FieldManagerConflict"))
+        return new UserError("E_CONFLICT", `${what}: others have set these fields\n${conflicts(causes).join("\n")}`, {
+          exit: Exit.failed,
+          hint: "Settle with whoever manages them, or take these fields over with --force-conflicts.",
+          cause,
+        });
+      return new UserError("E_CHANGED", `${what}: it has changed meanwhile`, {
+        exit: Exit.failed,
+        hint: "Run it again.",
+        cause,
+      });
+    case 400:
+    case 422:
+      break;
+    default:
+      return new UserError("E_API", `${what}: the API server answered ${code}: ${said}`, { exit: Exit.failed, cause });
+  }
+  return new UserError("E_INVALID", `${what} is refused${lines.length ? `\n${lines.join("\n")}` : `: ${said}`}`, {
+    cause,
+  });
+}
+
+function conflicts(causes: { message?: string; field?: string }[]): string[] {
+  return causes.map(({ field, message = "" }) => {
+    const manager = /conflict with ("(?:[^"\\]|\\.)*")/.exec(message)?.[1];
+    return `  ${field?.replace(/^\./, "") ?? "?"}: ${manager ? `set by ${manager}` : message}`;
+  });
+}
+
+/** The kinds that came with a version of Istio, by `group/version Kind`. */
+const SINCE: Record<string, string> = {
+  "extensions.istio.io/v1alpha1 TrafficExtension":
+    "TrafficExtension came with Istio 1.30; for an older one write WasmPlugin (--kind WasmPlugin).",
+  "networking.istio.io/v1 *": "networking.istio.io/v1 came with Istio 1.22. An older one is not supported.",
+  "security.istio.io/v1 *": "security.istio.io/v1 came with Istio 1.22. An older one is not supported.",
+};
+
+function noKind({ apiVersion, kind }: Action, cause: unknown): UserError {
+  const since = SINCE[`${apiVersion} ${kind}`] ?? SINCE[`${apiVersion} *`];
+  const hint = [
+    "Is Istio installed in this cluster? Its custom resource definitions come with `istioctl install` or its Helm chart `base`.",
+    ...(since ? [since] : []),
+  ].join("\n");
+  return new UserError("E_NO_KIND", `the cluster knows no ${kind} (${apiVersion})`, {
+    exit: Exit.missing,
+    hint,
+    cause,
+  });
+}
+
+/** The rule that allows an action, as YAML on one line. */
+function rule({ apiVersion, kind, verb }: Action, said: string): string {
+  const group = apiVersion.includes("/") ? apiVersion.split("/")[0] : "";
+  // Applying what is not there yet is forbidden by another verb than the one that was asked for.
+  const denied = / cannot (\w+) resource/.exec(said)?.[1] ?? verb;
+  return `{ apiGroups: ["${group}"], resources: [${plural(kind)}], verbs: [${denied}] }`;
+}
+
+interface Answer {
+  code: number;
+  body?: unknown;
+  headers?: Record<string, string>;
+}
+
+function asAnswer(error: unknown): Answer | undefined {
+  return error instanceof Error && typeof (error as Partial<Answer>).code === "number"
+    ? (error as unknown as Answer)
+    : undefined;
+}
+
+function statusOf(body: unknown): Status {
+  try {
+    return typeof body === "string" ? (JSON.parse(body) as Status) : ((body ?? {}) as Status);
+  } catch {
+    return typeof body === "string" && body.trim() ? { message: body.trim().slice(0, 500) } : {};
+  }
+}
