@@ -49,8 +49,8 @@ export interface LiveObject extends Reference {
 export interface ListOptions {
   /** All namespaces where it is missing. */
   namespace?: string;
-  /** All of these labels. */
-  labels?: Record<string, string>;
+  /** All of these labels, each with one of its values. */
+  labels?: Record<string, readonly string[]>;
 }
 
 export interface ConnectOptions extends ClusterOptions {
@@ -113,7 +113,7 @@ export class Cluster {
 
   /** @throws UserError `E_NO_KIND` where the cluster does not know the kind */
   async list(apiVersion: string, kind: string, { namespace, labels }: ListOptions = {}): Promise<LiveObject[]> {
-    const selector = labels && Object.entries(labels).map(([key, value]) => `${key}=${value}`);
+    const selector = labels && Object.entries(labels).map(([key, values]) => `${key} in (${values.join(",")})`);
     const none = undefined;
     const { items } = await this.reading({ verb: "list", apiVersion, kind, namespace }, () =>
       this.api.list(apiVersion, kind, namespace, none, none, none, none, selector?.join(",")),

@@ -14,7 +14,13 @@ export interface Action {
 interface Status {
   message?: string;
   reason?: string;
-  details?: { kind?: string; name?: string; causes?: { reason?: string; message?: string; field?: string }[] };
+  details?: { kind?: string; name?: string; causes?: Cause[] };
+}
+
+interface Cause {
+  reason?: string;
+  message?: string;
+  field?: string;
 }
 
 /** `WasmPlugin shop/greeter`; for a list, its kind and namespace. */
@@ -28,11 +34,12 @@ export function mayPass(error: unknown): number | undefined {
   const answer = asAnswer(error);
   if (answer) {
     const later = Number(answer.headers?.["retry-after"] ?? 0) * 1000;
-    return answer.code === 429 || answer.code >= 500 ? later || 0 : undefined;
+    return BUSY.includes(answer.code) ? later || 0 : undefined;
   }
   return RESTARTING.includes((error as NodeJS.ErrnoException)?.code ?? "") ? 0 : undefined;
 }
 
+const BUSY = [429, 502, 503, 504];
 const RESTARTING = ["ECONNREFUSED", "ECONNRESET", "EPIPE", "ERR_STREAM_PREMATURE_CLOSE", "EAI_AGAIN"];
 
 /** Says in the user's words why the server, or the way to it, did not do what was asked. Defects come back as they are. */
@@ -79,7 +86,6 @@ function refused(code: number, status: Status, action: Action, server: string, c
   const what = nameOf(action);
   const said = status.message ?? `HTTP ${code}`;
   const causes = status.details?.causes ?? [];
-  const lines = causes.map(({ field, message }) => `  ${field ? `${field.replace(/^\./, "")}: ` : ""}${message}`);
   switch (code) {
     case 401:
       return new UserError("E_UNAUTHORIZED", `${server} does not accept the credentials of the kubeconfig`, {
@@ -89,7 +95,7 @@ function refused(code: number, status: Status, action: Action, server: string, c
       });
     case 403:
       // Webhooks and quotas answer with 403 too; what RBAC forbids always says that a user cannot.
-      if (!/ cannot /.test(said)) break;
+      if (!/ cannot /.test(said)) return invalid(what, faults(causes, said), cause);
       return new UserError("E_FORBIDDEN", `${what}: ${said}`, {
         exit: Exit.missing,
         hint: `It takes this rule, or all that \`meltemi apply --print-rbac\` prints:\n  ${rule(action, said)}`,
@@ -118,19 +124,50 @@ function refused(code: number, status: Status, action: Action, server: string, c
       });
     case 400:
     case 422:
-      break;
+      return invalid(what, faults(causes, said), cause);
     default:
-      return new UserError("E_API", `${what}: the API server answered ${code}: ${said}`, { exit: Exit.failed, cause });
+      // What is not in the schema at all comes as an error of the server's own.
+      if (/^failed to create typed patch object/.test(said)) return invalid(what, undeclared(said), cause);
   }
-  return new UserError("E_INVALID", `${what} is refused${lines.length ? `\n${lines.join("\n")}` : `: ${said}`}`, {
+  return new UserError("E_API", `${what}: the API server answered ${code}: ${said}`, { exit: Exit.failed, cause });
+}
+
+function invalid(what: string, faults: string[], cause: unknown): UserError {
+  const hint = "The cluster's Istio may be of another version than the one that is written for.";
+  return new UserError("E_INVALID", `${what} is refused\n${faults.map((fault) => `  ${fault}`).join("\n")}`, {
+    hint,
     cause,
   });
 }
 
-function conflicts(causes: { message?: string; field?: string }[]): string[] {
+/** What a schema finds, a line for each field; what a webhook says, as it says it. */
+function faults(causes: readonly Cause[], said: string): string[] {
+  // Rules that could not be checked name no field.
+  const lines = causes
+    .filter(({ field }) => field !== "<nil>")
+    .map(({ field, message = "" }) =>
+      field ? `${path(field)}: ${message.replace(`${field} in body `, "")}` : message,
+    );
+  return lines.length > 0 ? lines : [said];
+}
+
+/** `failed to create typed patch object (...): errors:\n  .spec.a: field not declared in schema` */
+function undeclared(said: string): string[] {
+  const reasons = said.replace(/^failed to create typed patch object \([^)]*\): (errors:)?/, "");
+  return reasons
+    .trim()
+    .split(/\n\s*/)
+    .map((reason) => path(reason).replace(/, got &value.*\{Value:(.*)\}$/, ", found $1"));
+}
+
+function path(field: string): string {
+  return field.replace(/^\./, "");
+}
+
+function conflicts(causes: readonly Cause[]): string[] {
   return causes.map(({ field, message = "" }) => {
     const manager = /conflict with ("(?:[^"\\]|\\.)*")/.exec(message)?.[1];
-    return `  ${field?.replace(/^\./, "") ?? "?"}: ${manager ? `set by ${manager}` : message}`;
+    return `  ${path(field ?? "?")}: ${manager ? `set by ${manager}` : message}`;
   });
 }
 

@@ -1,0 +1,219 @@
+import { isDeepStrictEqual } from "node:util";
+import { Exit, UserError } from "../errors.js";
+import { INSTANCE, type IstioObject, MANAGED_BY, type Manifest } from "../istio/resource.js";
+import { type Cluster, interrupted, type LiveObject, type Reference } from "./client.js";
+import { KINDS } from "./kinds.js";
+import { nameOf } from "./problem.js";
+
+/*
+ * A set: the objects of some services. In a cluster they are known by their labels, whoever applied them.
+ */
+
+/** What becomes of one object of a set. */
+export interface Step {
+  object: LiveObject;
+  /** As the cluster has it; nothing where it is new. */
+  live: LiveObject | undefined;
+  /** As it would be once all of `object` has been applied, if need be by force. */
+  result: LiveObject;
+  change: Change;
+  /** Why only force would do it: others have set some of its fields, or it is not of these services. */
+  conflict?: UserError;
+}
+
+export type Change = "created" | "configured" | "unchanged";
+
+export interface Plan {
+  steps: Step[];
+  /** What carries the services' labels and is not wanted any more. */
+  prune: LiveObject[];
+}
+
+/** `WasmPlugin shop/greeter` */
+export function name({ kind, metadata }: Reference): string {
+  return nameOf({ kind, ...metadata });
+}
+
+/** Whether an object is wholly ours, and of one of these services where they are named. */
+function isOurs({ metadata }: Pick<LiveObject, "metadata">, services?: readonly string[]): boolean {
+  const { [MANAGED_BY]: manager, [INSTANCE]: service = "" } = metadata.labels ?? {};
+  return manager === "meltemi" && (services === undefined || services.includes(service));
+}
+
+/**
+ * Asks the API server what would become of the whole set, without changing anything: schemas, admission webhooks,
+ * permissions and other managers' fields included.
+ *
+ * @throws UserError as the cluster does; where it refuses objects the error tells of all of them, with the code of the first
+ */
+export async function plan(cluster: Cluster, manifest: Manifest, { prune }: { prune: boolean }): Promise<Plan> {
+  const refused: UserError[] = [];
+  const orRefused = <T>(error: unknown): T | undefined => {
+    if (!(error instanceof UserError) || GLOBAL.includes(error.code)) throw error;
+    refused.push(error);
+    return undefined;
+  };
+  const steps: (Step | undefined)[] = [];
+  // One after the other: the first of a dead server's errors is enough.
+  for (const { object } of manifest.resources)
+    steps.push(await step(cluster, object, manifest.names).catch<Step | undefined>(orRefused));
+  const stale = prune ? await members(cluster, manifest.names).catch<LiveObject[] | undefined>(orRefused) : [];
+  if (refused.length > 0) throw together("refused", refused, prune);
+  const kept = new Set(manifest.resources.map(({ object }) => key(object)));
+  return { steps: steps as Step[], prune: (stale as LiveObject[]).filter((object) => !kept.has(key(object))) };
+}
+
+/** What is no fault of an object, and the same for all others. */
+const GLOBAL = ["E_UNREACHABLE", "E_CERTIFICATE", "E_UNAUTHORIZED", "E_KUBECONFIG", "E_INTERRUPTED"];
+
+async function step(cluster: Cluster, wanted: IstioObject, services: readonly string[]): Promise<Step> {
+  const live = await cluster.read(wanted);
+  // An object that somebody has read from a cluster brings what only the server may say.
+  const object = content(wanted);
+  const to = (result: LiveObject): Step => ({ object, live, result, change: changeOf(live, result) });
+  if (live && isOurs(object) && !isOurs(live, services)) {
+    const conflict = notOurs(live);
+    return { ...to(await cluster.apply(object, { dryRun: true, force: true })), conflict };
+  }
+  try {
+    return to(await cluster.apply(object, { dryRun: true }));
+  } catch (error) {
+    if (!(error instanceof UserError) || error.code !== "E_CONFLICT") throw error;
+    return { ...to(await cluster.apply(object, { dryRun: true, force: true })), conflict: error };
+  }
+}
+
+function notOurs(live: LiveObject): UserError {
+  const why = isOurs(live)
+    ? `it belongs to another service, ${live.metadata.labels?.[INSTANCE]}`
+    : "it is there already, and not made by meltemi";
+  return new UserError("E_CONFLICT", `${name(live)}: ${why}`, {
+    exit: Exit.failed,
+    hint: "Rename one of the two, or take the object over with --force-conflicts.",
+  });
+}
+
+/** Applies a plan in its order, then prunes. `done` hears of each object after the server has it. */
+export async function apply(
+  cluster: Cluster,
+  { steps, prune }: Plan,
+  options: { force: boolean; signal?: AbortSignal; done: (object: Reference, what: Change | "pruned") => void },
+): Promise<void> {
+  const { force, signal, done } = options;
+  const conflicts = force ? [] : steps.flatMap(({ conflict }) => conflict ?? []);
+  if (conflicts.length > 0) throw together("in conflict", conflicts);
+  await each(
+    [
+      ...steps.map(({ object, live }) => ({
+        object,
+        act: async () => done(object, changeOf(live, await cluster.apply(object, { force }))),
+      })),
+      ...prune.map((object) => ({
+        object,
+        act: async () => {
+          await cluster.delete(object);
+          done(object, "pruned");
+        },
+      })),
+    ],
+    signal,
+  );
+}
+
+/** Deletes objects in this order. `done` hears of each after the server has taken the order. */
+export async function remove(
+  cluster: Cluster,
+  objects: readonly LiveObject[],
+  { signal, done }: { signal?: AbortSignal; done: (object: Reference) => void },
+): Promise<void> {
+  await each(
+    objects.map((object) => ({
+      object,
+      act: async () => {
+        await cluster.delete(object);
+        done(object);
+      },
+    })),
+    signal,
+  );
+}
+
+/**
+ * All that carries the labels of some services, in any namespace, in the order in which it should be deleted: what refers to
+ * others comes first.
+ */
+export async function members(cluster: Cluster, services: readonly string[]): Promise<LiveObject[]> {
+  const labels = { [MANAGED_BY]: ["meltemi"], [INSTANCE]: services };
+  const found: LiveObject[] = [];
+  for (const { apiVersion, kind } of KINDS.toReversed()) {
+    try {
+      found.push(...(await cluster.list(apiVersion, kind, { labels })));
+    } catch (error) {
+      // A version of Istio without this kind has none of it.
+      if (!(error instanceof UserError) || error.code !== "E_NO_KIND") throw error;
+    }
+  }
+  return found;
+}
+
+/**
+ * Does one thing after the other, and says exactly how far it came where one fails or the user has enough.
+ * @throws UserError `E_INCOMPLETE`
+ */
+async function each(
+  tasks: readonly { object: Reference; act: () => Promise<void> }[],
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  for (const [index, { object, act }] of tasks.entries()) {
+    try {
+      if (signal?.aborted) throw interrupted();
+      await act();
+    } catch (error) {
+      if (!(error instanceof UserError)) throw error;
+      const unknown = error.code === "E_UNREACHABLE";
+      const rest = tasks.slice(unknown ? index + 1 : index).map((task) => `  ${name(task.object)}`);
+      const hint = [
+        ...(unknown ? [`Nobody answered for this one, so it may be done or not:\n  ${name(object)}`] : []),
+        ...(rest.length > 0 ? [`Not done:\n${rest.join("\n")}`] : []),
+        ...(error.options.hint ? [error.options.hint] : []),
+        "The same command again does what is left.",
+      ].join("\n");
+      const message = `${index} of ${tasks.length} done, then: ${error.message}`;
+      throw new UserError("E_INCOMPLETE", message, { exit: Exit.failed, hint, cause: error });
+    }
+  }
+}
+
+/** One error for several, each said once. */
+function together(what: string, problems: readonly UserError[], pruning = false): UserError {
+  const first = problems[0] as UserError;
+  const unique = [...new Set(problems.map(({ message }) => message))];
+  const hints = [...new Set(problems.flatMap(({ options }) => options.hint ?? []))];
+  if (pruning && problems.some(({ code, message }) => code === "E_FORBIDDEN" && message.includes("cannot list")))
+    hints.push("Without the right to list them in all namespaces: --no-prune");
+  const count = problems.length === 1 ? "one object is" : `${problems.length} objects are`;
+  return new UserError(first.code, `nothing was changed: ${count} ${what}`, {
+    exit: first.exit,
+    hint: [...unique, "", ...hints].join("\n"),
+    cause: first,
+  });
+}
+
+function key({ apiVersion, kind, metadata }: Reference): string {
+  return [apiVersion.split("/")[0], kind, metadata.namespace, metadata.name].join("/");
+}
+
+function changeOf(live: LiveObject | undefined, result: LiveObject): Change {
+  if (!live) return "created";
+  return isDeepStrictEqual(content(live), content(result)) ? "unchanged" : "configured";
+}
+
+/** What somebody wants of an object, without what the server and Istio note down on it. */
+export function content(object: LiveObject): LiveObject {
+  const { status: _, metadata, ...rest } = object;
+  const { name, namespace, labels, annotations } = metadata;
+  const { "kubectl.kubernetes.io/last-applied-configuration": __, ...notes } = annotations ?? {};
+  const kept = { name, namespace, labels, annotations: Object.keys(notes).length > 0 ? notes : undefined };
+  // As JSON, so that what is undefined is not there.
+  return JSON.parse(JSON.stringify({ ...rest, metadata: kept }));
+}
