@@ -1,19 +1,19 @@
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import { eventually } from "../e2e/harness.js";
 import { connect, type DubboClient, StatusError } from "../peers/dubbo/client.js";
-import { blob, greeter, orders } from "../peers/dubbo/server.js";
+import { blob, type DubboServer, greeter, orders, startServer } from "../peers/dubbo/server.js";
 import { assertSound, GREETER, manifests, requests, startWorld, type World } from "./lab/harness.js";
 
 /** Between the sidecars, as the name of the Service's port has it. */
 describe.each([
-  ["HTTP/2", { PORT: "http2-dubbo", PROTOCOL: "HTTP2" }],
-  ["HTTP/1.1", { PORT: "http-dubbo", PROTOCOL: "HTTP" }],
+  ["HTTP/2", { NAME: "http2-dubbo", PROTOCOL: "HTTP2" }],
+  ["HTTP/1.1", { NAME: "http-dubbo", PROTOCOL: "HTTP" }],
 ])("the bridge, over %s", (_, words) => {
   const basis = manifests(["world", "service", "sidecars", "bridge"], words);
-  let world: World;
+  let world: World<DubboServer>;
 
   beforeAll(async () => {
-    world = await startWorld(basis);
+    world = await startWorld({ objects: basis, serve: startServer });
   });
   afterAll(() => world?.stop());
 
@@ -28,7 +28,10 @@ describe.each([
 
   /** How many requests for `method` reach v1 and v2 while `act` runs. */
   async function reached(method: string, act: () => Promise<unknown>): Promise<{ v1: number; v2: number }> {
-    const count = () => ({ v1: world.v1.stats.requests[method] ?? 0, v2: world.v2.stats.requests[method] ?? 0 });
+    const count = () => ({
+      v1: world.v1.server.stats.requests[method] ?? 0,
+      v2: world.v2.server.stats.requests[method] ?? 0,
+    });
     const before = count();
     await act();
     const after = count();
@@ -38,13 +41,13 @@ describe.each([
   it("stands before istiod's http_connection_manager at the client and before tcp_proxy at the server", async () => {
     const plugin = (name: string) => expect.stringContaining(`default.${name}~`);
     const lift = [[plugin("meltemi-lift"), "envoy.filters.network.http_connection_manager"]];
-    await eventually(async () => expect(await world.app.chains("127.96.0.10_20880")).toEqual(lift));
+    await eventually(async () => expect(await world.app.chains("10.96.0.10_20880")).toEqual(lift));
     const lower = [[plugin("meltemi-lower"), "envoy.filters.network.tcp_proxy"]];
-    expect(await world.v1.sidecar.chains("127.9.0.11_20880")).toEqual(lower);
+    expect(await world.v1.sidecar.chains("10.9.0.11_20880")).toEqual(lower);
 
     const diverted = await world.mesh.sidecar("app", { ...world.options, interception: "REDIRECT" });
     onTestFinished(() => diverted.stop().then(() => {}));
-    await eventually(async () => expect(await diverted.chains("127.96.0.10_20880")).toEqual(lift));
+    await eventually(async () => expect(await diverted.chains("10.96.0.10_20880")).toEqual(lift));
   });
 
   it("finds routes by the address that clients connect to", async () => {
@@ -129,7 +132,7 @@ describe.each([
     const echoed = await times(4, () => client.call(greeter, "echo", [bytes]));
     for (const copy of echoed) expect(bytes.equals(copy as Buffer)).toBe(true);
     await client.heartbeat();
-    const oneway = () => world.v1.stats.oneway + world.v2.stats.oneway;
+    const oneway = () => world.v1.server.stats.oneway + world.v2.server.stats.oneway;
     const before = oneway();
     await times(10, (i) => client.oneway(greeter, "notify", [`${i}`]));
     await eventually(() => expect(oneway() - before).toBe(10));
@@ -138,7 +141,7 @@ describe.each([
   it("answers for a server that is gone, and reaches it again when it is back", async () => {
     const [client] = await routed("headers");
     const pending = failure(client.call(greeter, "slow", [60_000]));
-    await eventually(() => expect(world.v1.stats.requests.slow).toBeGreaterThan(0));
+    await eventually(() => expect(world.v1.server.stats.requests.slow).toBeGreaterThan(0));
     await world.v1.down();
     const expected = { message: expect.stringMatching(/^HTTP 503: upstream connect error/) };
     expect(await pending).toMatchObject(expected);

@@ -2,8 +2,8 @@ import { expect, it } from "vitest";
 import { manifests } from "./lab/harness.js";
 import { complaints } from "./lab/istioctl.js";
 
-const tcp = { PORT: "tcp-dubbo", PROTOCOL: "TCP" };
-const http2 = { PORT: "http2-dubbo", PROTOCOL: "HTTP2" };
+const tcp = { NAME: "tcp-dubbo", PROTOCOL: "TCP" };
+const http2 = { NAME: "http2-dubbo", PROTOCOL: "HTTP2" };
 
 it.each([
   ["observe", tcp],

@@ -1,14 +1,17 @@
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { eventually } from "../e2e/harness.js";
 import { connect } from "../peers/dubbo/client.js";
-import { greeter } from "../peers/dubbo/server.js";
+import { type DubboServer, greeter, startServer } from "../peers/dubbo/server.js";
 import { assertSound, GREETER, manifests, requests, startWorld, type World } from "./lab/harness.js";
 
-let world: World;
+let world: World<DubboServer>;
 
 beforeAll(async () => {
-  const words = { PORT: "tcp-dubbo", PROTOCOL: "TCP" };
-  world = await startWorld(manifests(["world", "service", "sidecars", "observe"], words));
+  const words = { NAME: "tcp-dubbo", PROTOCOL: "TCP" };
+  world = await startWorld({
+    objects: manifests(["world", "service", "sidecars", "observe"], words),
+    serve: startServer,
+  });
 });
 afterAll(() => world?.stop());
 
@@ -17,9 +20,9 @@ it("stands before tcp_proxy on both sides", async () => {
   const terminal = "envoy.filters.network.tcp_proxy";
   const plugin = (name: string) => expect.stringContaining(`default.${name}~`);
   await eventually(async () =>
-    expect(await app.chains("127.96.0.10_20880")).toEqual([[plugin("meltemi-client"), terminal]]),
+    expect(await app.chains("10.96.0.10_20880")).toEqual([[plugin("meltemi-client"), terminal]]),
   );
-  expect(await v1.sidecar.chains("127.9.0.11_20880")).toEqual([[plugin("meltemi-server"), terminal]]);
+  expect(await v1.sidecar.chains("10.9.0.11_20880")).toEqual([[plugin("meltemi-server"), terminal]]);
 });
 
 it("counts requests in the sidecars of client and server", async () => {
@@ -32,13 +35,13 @@ it("counts requests in the sidecars of client and server", async () => {
   await Promise.all(calls);
   await Promise.all(clients.map((client) => client.close()));
 
-  const served = [v1, v2].map(({ stats }) => stats.requests);
+  const served = [v1, v2].map(({ server }) => server.stats.requests);
   const total = (method: string) => served.reduce((sum, requests) => sum + (requests[method] ?? 0), 0);
   expect([total("add"), total("fail")]).toEqual([200, 10]);
   const outbound = { [`outbound ${greeter} add ok`]: 200, [`outbound ${greeter} fail exception`]: 10 };
   await eventually(async () => expect(await requests(app)).toEqual(outbound));
-  for (const { sidecar, stats } of [v1, v2]) {
-    const { add = 0, fail = 0 } = stats.requests;
+  for (const { sidecar, server } of [v1, v2]) {
+    const { add = 0, fail = 0 } = server.stats.requests;
     expect(add, "each of ten connections had the same chance").toBeGreaterThan(0);
     const inbound = { [`inbound ${greeter} add ok`]: add, [`inbound ${greeter} fail exception`]: fail };
     await eventually(async () => expect(await requests(sidecar)).toEqual(inbound));

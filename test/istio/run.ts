@@ -7,13 +7,25 @@ import { packageRoot } from "../../tools/paths.js";
 import { buildPrograms, programFolder } from "./lab/programs.js";
 
 /*
- * A new namespace's loopback is down, and `ip` is not everywhere: its flags can be written in sysfs, which shows the
- * namespace it was mounted in. All of 127.0.0.0/8 is then an address of this machine, which is what the manifests use.
+ * A new namespace's loopback is down, and `ip` is not everywhere. With these addresses all of 10.0.0.0/8 belongs to this
+ * machine, as all of 127.0.0.0/8 does: pods and Services need no address of their own that somebody would have to add.
  */
-const ENTER = 'mount -t sysfs sysfs /sys && echo 0x9 > /sys/class/net/lo/flags && exec "$@"';
+const LOOPBACK = `
+import fcntl, socket, struct
+control = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+def address(request, value):
+    fcntl.ioctl(control, request, struct.pack("16sHH4s8x", b"lo:pods", socket.AF_INET, 0, socket.inet_aton(value)))
+SIOCSIFFLAGS, SIOCSIFADDR, SIOCSIFNETMASK, UP, RUNNING = 0x8914, 0x8916, 0x891C, 0x1, 0x40
+fcntl.ioctl(control, SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", UP | RUNNING))
+address(SIOCSIFADDR, "10.9.0.1")
+address(SIOCSIFNETMASK, "255.0.0.0")
+`;
+// Not exec: the first process of a namespace heeds no signal that it does not handle, and with it all others end.
+const ENTER = 'python3 -c "$0" && "$@"';
 
 function inNamespace(command: readonly string[], options: Parameters<typeof spawnSync>[2] = {}) {
-  return spawnSync("unshare", ["--net", "--mount", "sh", "-c", ENTER, "sh", ...command], options);
+  const own = ["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"];
+  return spawnSync("unshare", [...own, "sh", "-c", ENTER, LOOPBACK, ...command], options);
 }
 
 const say = (line: string) => process.stderr.write(`test:istio: ${line}\n`);
@@ -27,7 +39,7 @@ try {
   const { origin, version } = await findEnvoy({ say });
   say(`Envoy ${version}, ${origin}`);
   await buildPrograms(say);
-  say(`istiod and istioctl, ${programFolder()}`);
+  say(`Istio, ${programFolder()}`);
   const vitest = join(packageRoot, "node_modules", "vitest", "vitest.mjs");
   const run = [process.execPath, vitest, "run", "--project", "istio", ...process.argv.slice(2)];
   process.exitCode = inNamespace(run, { cwd: packageRoot, stdio: "inherit" }).status ?? Exit.failed;

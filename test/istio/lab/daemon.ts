@@ -9,8 +9,8 @@ export interface DaemonOptions {
   /** All that it gets of an environment. */
   env: NodeJS.ProcessEnv;
   cwd: string;
-  /** Answers 200 when the program is ready. */
-  readyUrl: string;
+  /** The URL that answers 200 when the program is ready; it may depend on what the program has printed. */
+  readyUrl: string | ((log: readonly string[]) => string | undefined);
 }
 
 /** A program that serves until it is stopped. */
@@ -18,7 +18,7 @@ export class Daemon {
   private readonly lines: string[] = [];
   private readonly ended: Promise<void>;
   private readonly leave = () => {
-    this.child.kill("SIGKILL");
+    this.kill("SIGKILL");
   };
 
   private constructor(
@@ -34,7 +34,8 @@ export class Daemon {
 
   /** Starts a program and waits until it is ready. Throws with its log where that does not happen within a minute. */
   static async start(program: string, { args, env, cwd, readyUrl }: DaemonOptions): Promise<Daemon> {
-    const child = spawn(program, args, { env, cwd, stdio: ["ignore", "pipe", "pipe"] });
+    // A process group of its own: what it has started itself ends with it.
+    const child = spawn(program, args, { env, cwd, stdio: ["ignore", "pipe", "pipe"], detached: true });
     const daemon = new Daemon(program, child);
     const failed = new Promise<never>((_, reject) => child.once("error", reject));
     const gone = daemon.ended.then(() => {
@@ -60,19 +61,27 @@ export class Daemon {
     process.off("exit", this.leave);
     if (this.child.pid === undefined) return;
     this.child.kill("SIGTERM");
-    const killing = setTimeout(() => this.child.kill("SIGKILL"), 10_000);
+    const killing = setTimeout(() => this.kill("SIGKILL"), 10_000);
     await this.ended;
     clearTimeout(killing);
   }
 
-  private async ready(url: string): Promise<void> {
+  private kill(signal: NodeJS.Signals): void {
+    const { pid, exitCode } = this.child;
+    if (pid !== undefined && exitCode === null) process.kill(-pid, signal);
+  }
+
+  private async ready(readyUrl: DaemonOptions["readyUrl"]): Promise<void> {
     const deadline = Date.now() + START_MS;
-    while (
-      !(await fetch(url).then(
+    const answers = async () => {
+      const url = typeof readyUrl === "string" ? readyUrl : readyUrl(this.lines);
+      if (url === undefined) return false;
+      return fetch(url).then(
         ({ ok }) => ok,
         () => false,
-      ))
-    ) {
+      );
+    };
+    while (!(await answers())) {
       if (Date.now() > deadline) throw new Error(`${this.program} is not ready:\n${this.log.slice(-20).join("\n")}`);
       await sleep(50);
     }

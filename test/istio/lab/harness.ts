@@ -5,17 +5,24 @@ import { parseAllDocuments } from "yaml";
 import { findEnvoy } from "../../../tools/envoy/find.js";
 import { defaultModule, packageRoot } from "../../../tools/paths.js";
 import { parseMetrics } from "../../../tools/view/prometheus.js";
-import { bootstrapOf } from "../../e2e/harness.js";
-import { type DubboServer, type ServerStats, startServer } from "../../peers/dubbo/server.js";
 import type { KubernetesObject } from "./kubernetes.js";
 import { Mesh, type Sidecar, type SidecarOptions } from "./mesh.js";
 
-/** Where clients of the service `greeter` connect, in every manifest. */
-export const GREETER = { host: "127.96.0.10", port: 20880 };
+/** Where clients of the service `greeter` connect, unless a test gives it another port. */
+export const GREETER = { host: "10.96.0.10", port: 20880 };
 
-/** The objects of files in test/istio/manifests, with $MODULE and the given words filled in. */
+/** What stands for $WORD in manifests unless a test says otherwise. */
+const WORDS: Record<string, string> = {
+  MODULE: `file://${defaultModule}`,
+  /** The name and number of the Service's port, and the port of its pods. */
+  NAME: "tcp-dubbo",
+  PORT: String(GREETER.port),
+  TARGET: String(GREETER.port),
+};
+
+/** The objects of files in test/istio/manifests, with words filled in: $MODULE (a URL), $NAME, $PORT, $TARGET and those given. */
 export function manifests(names: readonly string[], words: Record<string, string> = {}): KubernetesObject[] {
-  const values: Record<string, string> = { MODULE: defaultModule, ...words };
+  const values = { ...WORDS, ...words };
   return names.flatMap((name) => {
     const text = readFileSync(join(packageRoot, "test", "istio", "manifests", `${name}.yaml`), "utf8");
     const filled = text.replace(/\$([A-Z]+)/g, (_, word: string) => {
@@ -30,39 +37,53 @@ export function manifests(names: readonly string[], words: Record<string, string
   });
 }
 
-/** The pods of world.yaml, at work: a sidecar for each, and behind two of them a Dubbo server. */
-export interface World {
+/** A server of some protocol, behind the sidecar of a pod. */
+export interface Server {
+  stop(): Promise<void>;
+}
+
+export interface WorldOptions<S extends Server> {
+  /** All that the cluster holds at first, the pods of world.yaml among it. */
+  objects: readonly KubernetesObject[];
+  /** Starts the server of a pod, which is to listen at host and port; `version` is that of the pod. */
+  serve(at: { host: string; port: number; version: string }): Promise<S>;
+  /** Where the servers listen at their pods' addresses: where the sidecars' `defaultEndpoint` leads. Default 20881. */
+  port?: number;
+}
+
+/** The pods of world.yaml, at work: a sidecar for each, and behind two of them a server. */
+export interface World<S extends Server> {
   readonly mesh: Mesh;
   readonly app: Sidecar;
-  readonly v1: Pod;
-  readonly v2: Pod;
+  readonly v1: Pod<S>;
+  readonly v2: Pod<S>;
   /** What its sidecars were started with, for more of them. */
   readonly options: SidecarOptions;
   stop(): Promise<void>;
 }
 
-/** A sidecar, and the Dubbo server behind it, which may be down at times. */
-export class Pod {
-  private server: DubboServer | undefined;
+/** A sidecar, and the server behind it, which may be down at times. */
+export class Pod<S extends Server> {
+  private running: S | undefined;
 
   constructor(
+    readonly name: string,
     readonly sidecar: Sidecar,
-    private readonly options: { version: string; port: number },
+    private readonly serve: () => Promise<S>,
   ) {}
 
-  /** Of the server that is up. */
-  get stats(): ServerStats {
-    if (!this.server) throw new Error(`the server of ${this.options.version} is down`);
-    return this.server.stats;
+  get server(): S {
+    if (!this.running) throw new Error(`the server of ${this.name} is down`);
+    return this.running;
   }
 
   async up(): Promise<void> {
-    this.server ??= await startServer(this.options);
+    this.running ??= await this.serve();
   }
 
   async down(): Promise<void> {
-    await this.server?.stop();
-    this.server = undefined;
+    await this.running?.stop();
+    this.running = undefined;
   }
 
   async stop(): Promise<void> {
@@ -71,10 +92,14 @@ export class Pod {
   }
 }
 
-export async function startWorld(objects: readonly KubernetesObject[]): Promise<World> {
+export async function startWorld<S extends Server>({
+  objects,
+  serve,
+  port = 20881,
+}: WorldOptions<S>): Promise<World<S>> {
   const found = inject("envoy");
   if ("missing" in found) throw new Error(found.missing);
-  const envoy = await findEnvoy({ path: found.origin });
+  const options = { envoy: await findEnvoy({ path: found.origin }) };
   const started: { stop(): Promise<unknown> }[] = [];
   const stop = async () => {
     for (const part of started.splice(0).reverse()) await part.stop();
@@ -85,15 +110,14 @@ export async function startWorld(objects: readonly KubernetesObject[]): Promise<
   };
   try {
     const mesh = use(await Mesh.start(objects));
-    // Labels as `meltemi run` has Envoy cut them out of the metrics' names; histograms and counters as they are now.
-    const stats = { stats_config: bootstrapOf({ endpoints: [1] }).stats_config, stats_flush_interval: "0.1s" };
-    const options = { envoy, files: [defaultModule], stats };
-    const greeter = async (version: string, port: number) => {
-      const pod = use(new Pod(await mesh.sidecar(`greeter-${version}`, options), { version, port }));
+    const greeter = async (version: string, host: string) => {
+      const name = `greeter-${version}`;
+      const sidecar = await mesh.sidecar(name, options);
+      const pod = use(new Pod(name, sidecar, () => serve({ host, port, version })));
       await pod.up();
       return pod;
     };
-    const [v1, v2] = [await greeter("v1", 20881), await greeter("v2", 20882)];
+    const [v1, v2] = [await greeter("v1", "10.9.0.11"), await greeter("v2", "10.9.0.12")];
     return { mesh, v1, v2, app: use(await mesh.sidecar("app", options)), options, stop };
   } catch (error) {
     await stop();
@@ -102,8 +126,8 @@ export async function startWorld(objects: readonly KubernetesObject[]): Promise<
 }
 
 /** What a sidecar's module has counted: requests by direction, service, method and status. */
-export async function requests({ envoy }: Sidecar): Promise<Record<string, number>> {
-  const counted = parseMetrics(await envoy.prometheus()).scalars.get("meltemi_requests_total") ?? [];
+export async function requests(sidecar: Sidecar): Promise<Record<string, number>> {
+  const counted = parseMetrics(await sidecar.get("/stats/prometheus")).scalars.get("meltemi_requests_total") ?? [];
   return Object.fromEntries(
     counted
       .filter(({ value }) => value > 0)
@@ -111,8 +135,8 @@ export async function requests({ envoy }: Sidecar): Promise<Record<string, numbe
   );
 }
 
-/** Throws where Envoy, or a module in it, has complained. */
+/** Throws where an agent, its Envoy, or a module in it, has complained. */
 export function assertSound({ log }: Sidecar): void {
   const wrong = log.filter(({ level }) => level === "error" || level === "critical");
-  if (wrong.length > 0) throw new Error(`Envoy complains:\n${wrong.map(({ text }) => text).join("\n")}`);
+  if (wrong.length > 0) throw new Error(`a sidecar complains:\n${wrong.map(({ text }) => text).join("\n")}`);
 }

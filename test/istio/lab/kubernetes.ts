@@ -5,13 +5,13 @@ import { text } from "node:stream/consumers";
 
 /*
  * The Kubernetes API as far as istiod needs it to read a cluster: lists and watches of objects that a test holds. Writes
- * are answered as if they had happened and forgotten, since what istiod writes (status, leases) is nobody's concern here.
+ * are answered as if they had happened and kept apart, since what istiod writes (status, leases) should not come back to it.
  */
 
 export interface KubernetesObject {
   apiVersion: string;
   kind: string;
-  metadata: { name: string; namespace?: string; labels?: Record<string, string> };
+  metadata: { name: string; namespace?: string; labels?: Record<string, string>; annotations?: Record<string, string> };
   [field: string]: unknown;
 }
 
@@ -86,11 +86,28 @@ interface Place {
 const NOT_FOUND = { apiVersion: "v1", kind: "Status", status: "Failure", code: 404, reason: "NotFound", metadata: {} };
 const METADATA = { apiVersion: "meta.k8s.io/v1", kind: "PartialObjectMetadata" };
 
+/** What an API server finds out about whoever asks, by the kind of the question. */
+const ANSWERS: Record<string, (spec: { token: string; audiences: string[] }) => unknown> = {
+  SelfSubjectAccessReview: () => ({ allowed: true }),
+  TokenReview: ({ token, audiences }) => ({
+    authenticated: true,
+    audiences,
+    user: { username: token, groups: ["system:serviceaccounts", "system:authenticated"] },
+  }),
+};
+
+/** The token of a service account: its full name, which this API takes at its word. */
+export function token(namespace: string, serviceAccount: string): string {
+  return `system:serviceaccount:${namespace}:${serviceAccount}`;
+}
+
 export class KubernetesApi {
   private revision = 1;
   private readonly objects = new Map<string, { resource: Resource; object: Stored; source: string }>();
   private readonly changes: Change[] = [];
   private readonly watchers = new Set<(change: Change) => void>();
+
+  private readonly log: KubernetesObject[] = [];
 
   private constructor(private readonly server: Server) {
     server.on("request", (request, response) => this.answer(request, response));
@@ -107,6 +124,11 @@ export class KubernetesApi {
 
   get url(): string {
     return `http://127.0.0.1:${(this.server.address() as AddressInfo).port}`;
+  }
+
+  /** What has been written, all of which this cluster has forgotten. */
+  get written(): readonly KubernetesObject[] {
+    return this.log;
   }
 
   /** Makes these the objects of the cluster, all of them; watchers are told what has changed. */
@@ -156,9 +178,18 @@ export class KubernetesApi {
     const at = parsePath(pathname);
     const resource = RESOURCES.find(({ group, plural }) => group === at?.group && plural === at.plural);
     if (pathname === "/version") json(response, 200, { major: "1", minor: "33", gitVersion: "v1.33.0" });
-    else if (request.method !== "GET") void forget(request, response);
+    else if (request.method !== "GET") void this.write(request, response);
     else if (!at || !resource) json(response, 404, NOT_FOUND);
     else this.read({ ...at, resource }, searchParams, request.headers.accept ?? "", response);
+  }
+
+  /** Answers a question, and a write with what was written. */
+  private async write(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const body = await text(request);
+    const written = body === "" ? {} : JSON.parse(body);
+    const status = ANSWERS[written.kind]?.(written.spec);
+    if (!status) this.log.push(written);
+    json(response, request.method === "POST" ? 201 : 200, status ? { ...written, status } : written);
   }
 
   private read(at: Place & { resource: Resource }, search: URLSearchParams, accept: string, to: ServerResponse): void {
@@ -261,14 +292,6 @@ function field(object: unknown, path: string): string | undefined {
     .split(".")
     .reduce<unknown>((at, key) => (at as Record<string, unknown> | undefined)?.[key], object);
   return found === undefined ? undefined : String(found);
-}
-
-/** Answers a write with what was written, and a question for rights with yes. */
-async function forget(request: IncomingMessage, response: ServerResponse): Promise<void> {
-  const body = await text(request);
-  const written = body === "" ? {} : JSON.parse(body);
-  if (written.kind === "SelfSubjectAccessReview") written.status = { allowed: true };
-  json(response, request.method === "POST" ? 201 : 200, written);
 }
 
 function json(response: ServerResponse, status: number, body: unknown): void {

@@ -1,38 +1,44 @@
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
-import type { Bootstrap } from "../../../tools/envoy/bootstrap.js";
+import { dirname, join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { LABELS } from "../../../tools/envoy/bootstrap.js";
 import type { Envoy } from "../../../tools/envoy/find.js";
-import { EnvoyProcess, type LogLine } from "../../../tools/envoy/process.js";
 import { Daemon } from "./daemon.js";
-import { KubernetesApi, type KubernetesObject } from "./kubernetes.js";
-import { program } from "./programs.js";
+import { KubernetesApi, type KubernetesObject, token } from "./kubernetes.js";
+import { istioFile, program } from "./programs.js";
 
 /*
- * A mesh without a cluster: the real istiod, which reads its resources from a stand-in for the Kubernetes API, and stock
- * Envoys that it configures as the sidecars of pods. Its ports are fixed: it needs a network namespace to itself.
+ * A mesh without a cluster: the real istiod, which reads its resources from a stand-in for the Kubernetes API, and as the
+ * sidecars of pods real agents, each with a stock Envoy. Its ports are fixed: it needs a network namespace to itself.
  */
 
-const XDS_PORT = 15010;
+const XDS_PORT = 15012;
 const HTTP_PORT = 8080;
+/** Of the ports that agents and their Envoys have: ten for each sidecar. */
+const FIRST_PORT = 16000;
+/** The node's address. */
+const NODE = "10.9.0.1";
+const SERVICE_ACCOUNT = "default";
 
 const MESH = {
   trustDomain: "cluster.local",
   rootNamespace: "istio-system",
-  enableAutoMtls: false,
   outboundTrafficPolicy: { mode: "REGISTRY_ONLY" },
-  defaultConfig: { discoveryAddress: `127.0.0.1:${XDS_PORT}` },
+  defaultConfig: {
+    discoveryAddress: `127.0.0.1:${XDS_PORT}`,
+    // What turns the labels of the module's metrics into labels.
+    extraStatTags: LABELS,
+  },
 };
 
 /** What istiod would otherwise expect of a cluster or of Istio's own build of Envoy: certificates, webhooks, extensions. */
 const ISTIOD_ENV = {
-  ENABLE_CA_SERVER: "false",
   ENABLE_DEBUG_ON_HTTP: "true",
   ENABLE_LEADER_ELECTION: "false",
   INJECTION_WEBHOOK_CONFIG_NAME: "",
   ISTIO_KUBE_CLIENT_CONTENT_TYPE: "json",
   LOCAL_CLUSTER_SECRET_WATCHER: "false",
-  PILOT_CERT_PROVIDER: "none",
   PILOT_ENABLE_ALPN_FILTER: "false",
   PILOT_ENABLE_GATEWAY_API: "false",
   PILOT_ENABLE_METADATA_EXCHANGE: "false",
@@ -40,15 +46,13 @@ const ISTIOD_ENV = {
   POD_NAME: "istiod",
   POD_NAMESPACE: "istio-system",
   VALIDATION_WEBHOOK_CONFIG_NAME: "",
-  XDS_AUTH: "false",
 };
+
+/** Starts a program where /var/lib is its own: an agent keeps the modules that it has fetched in /var/lib/istio. */
+const OWN_FILES = 'mount -t tmpfs tmpfs /var/lib && mkdir -p /var/lib/istio/data && exec "$@"';
 
 export interface SidecarOptions {
   envoy: Envoy;
-  /** Files that Envoy reads, absolute: the module. */
-  files: readonly string[];
-  /** The part of the bootstrap on metrics. */
-  stats: Bootstrap;
   /**
    * NONE (default): every listener is a socket at its own address. REDIRECT: as in most meshes, one socket gets all
    * connections that iptables diverts, of which there are none here; good for looking at the configuration.
@@ -57,6 +61,8 @@ export interface SidecarOptions {
 }
 
 export class Mesh {
+  private sidecars = 0;
+
   private constructor(
     private readonly api: KubernetesApi,
     private readonly istiod: Daemon,
@@ -90,19 +96,76 @@ export class Mesh {
     return this.istiod.log;
   }
 
-  /** Starts an Envoy as the sidecar of a pod. */
-  async sidecar(pod: string, { envoy, files, stats, interception = "NONE" }: SidecarOptions): Promise<Sidecar> {
+  /** Starts an agent, and by it an Envoy, as the sidecar of a pod. */
+  async sidecar(pod: string, { envoy, interception = "NONE" }: SidecarOptions): Promise<Sidecar> {
     const object = this.objects.find(({ kind, metadata }) => kind === "Pod" && metadata.name === pod);
     if (!object) throw new Error(`no pod ${pod} in this mesh`);
-    const log: LogLine[] = [];
-    const process = await EnvoyProcess.start({
-      envoy,
-      bootstrap: { ...bootstrap(object, interception), ...stats },
-      files,
+    const { name, namespace = "default", labels = {}, annotations = {} } = object.metadata;
+    const ip = (object.status as { podIP: string }).podIP;
+    const folder = await mkdtemp(join(tmpdir(), `meltemi-${pod}-`));
+    // Every pod has these ports in a cluster; here they are all on one machine.
+    const [admin, status, health, metrics] = [0, 1, 2, 3].map((port) => FIRST_PORT + 10 * this.sidecars + port);
+    this.sidecars++;
+    const quoted = (entries: Record<string, string>) =>
+      Object.entries(entries).map(([key, value]) => `${key}=${JSON.stringify(value)}\n`);
+    const mounted: Record<string, string> = {
+      "etc/istio/pod/annotations": quoted(annotations).join(""),
+      "etc/istio/pod/labels": quoted(labels).join(""),
+      "var/run/secrets/istio/root-cert.pem": await this.rootCertificate(),
+      "var/run/secrets/tokens/istio-token": token(namespace, SERVICE_ACCOUNT),
+    };
+    for (const [path, content] of Object.entries(mounted)) {
+      await mkdir(dirname(join(folder, path)), { recursive: true });
+      await writeFile(join(folder, path), content);
+    }
+    const proxyConfig = {
+      ...MESH.defaultConfig,
+      binaryPath: envoy.origin,
       concurrency: 1,
-      onLog: (line) => log.push(line),
+      configPath: "./etc/istio/proxy",
+      proxyAdminPort: admin,
+      proxyBootstrapTemplatePath: istioFile("envoy_bootstrap.json"),
+      statusPort: status,
+      terminationDrainDuration: "0s",
+    };
+    const agent = await Daemon.start("unshare", {
+      args: [
+        ...["--mount", "sh", "-c", OWN_FILES, "sh", program("pilot-agent"), "proxy", "sidecar"],
+        ...["--domain", `${namespace}.svc.cluster.local`, "--proxyLogLevel", "error,wasm:info"],
+      ],
+      env: {
+        PATH: process.env.PATH,
+        HOME: folder,
+        CLOUD_PLATFORM: "none",
+        ENVOY_PROMETHEUS_PORT: String(metrics),
+        ENVOY_STATUS_PORT: String(health),
+        HOST_IP: NODE,
+        INSTANCE_IP: ip,
+        ISTIO_META_CLUSTER_ID: "Kubernetes",
+        ISTIO_META_INTERCEPTION_MODE: interception,
+        ISTIO_META_ISTIO_VERSION: "1.31.0",
+        ISTIO_META_WORKLOAD_NAME: labels.app,
+        // The name in istiod's certificate.
+        ISTIOD_SAN: "istiod.istio-system.svc",
+        POD_NAME: name,
+        POD_NAMESPACE: namespace,
+        PROXY_CONFIG: JSON.stringify(proxyConfig),
+        SERVICE_ACCOUNT,
+        WASM_INSECURE_REGISTRIES: "*",
+      },
+      cwd: folder,
+      readyUrl: `http://127.0.0.1:${status}/healthz/ready`,
     });
-    return new Sidecar(process, log);
+    return new Sidecar(agent, folder, `127.0.0.1:${admin}`);
+  }
+
+  /** Of istiod's own authority, which it gives to every namespace soon after its start. */
+  private async rootCertificate(): Promise<string> {
+    for (;;) {
+      const map = this.api.written.find(({ metadata }) => metadata?.name === "istio-ca-root-cert");
+      if (map) return (map.data as Record<string, string>)["root-cert.pem"] ?? "";
+      await sleep(20);
+    }
   }
 
   async stop(): Promise<void> {
@@ -132,73 +195,13 @@ async function startIstiod(folder: string, api: string): Promise<Daemon> {
     args: [
       ...["discovery", "--registries=Kubernetes", "--clusterID=Kubernetes"],
       ...[`--kubeconfig=${kubeconfig}`, `--meshConfig=${meshConfig}`, "--networksConfig=/nonexistent"],
-      ...[`--grpcAddr=127.0.0.1:${XDS_PORT}`, "--secureGRPCAddr=", `--httpAddr=127.0.0.1:${HTTP_PORT}`, "--httpsAddr="],
+      ...["--grpcAddr=", `--secureGRPCAddr=127.0.0.1:${XDS_PORT}`, `--httpAddr=127.0.0.1:${HTTP_PORT}`, "--httpsAddr="],
       ...["--monitoringAddr=127.0.0.1:15014", "--ctrlz_port=0"],
     ],
     env: { ...ISTIOD_ENV, PATH: process.env.PATH, HOME: folder },
     cwd: folder,
     readyUrl: `http://127.0.0.1:${HTTP_PORT}/ready`,
   });
-}
-
-/** What an agent would give to the Envoy of this pod. */
-function bootstrap({ metadata, status }: KubernetesObject, interception: string): Bootstrap {
-  const { name, namespace = "default", labels = {} } = metadata;
-  const ip = (status as { podIP: string }).podIP;
-  const ads = { ads: {}, initial_fetch_timeout: "0s", resource_api_version: "V3" };
-  const protocol = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
-  return {
-    node: {
-      id: `sidecar~${ip}~${name}.${namespace}~${namespace}.svc.cluster.local`,
-      cluster: `${labels.app}.${namespace}`,
-      metadata: {
-        CLUSTER_ID: "Kubernetes",
-        INSTANCE_IPS: ip,
-        INTERCEPTION_MODE: interception,
-        ISTIO_VERSION: "1.31.0",
-        LABELS: labels,
-        NAME: name,
-        NAMESPACE: namespace,
-        WORKLOAD_NAME: labels.app,
-      },
-    },
-    admin: { address: { socket_address: { address: "127.0.0.1", port_value: 0 } } },
-    dynamic_resources: {
-      lds_config: ads,
-      cds_config: ads,
-      ads_config: {
-        api_type: "DELTA_GRPC",
-        set_node_on_first_message_only: true,
-        transport_api_version: "V3",
-        grpc_services: [{ envoy_grpc: { cluster_name: "xds" } }],
-      },
-    },
-    static_resources: {
-      clusters: [
-        {
-          name: "xds",
-          type: "STATIC",
-          connect_timeout: "1s",
-          typed_extension_protocol_options: {
-            [protocol]: {
-              "@type": `type.googleapis.com/${protocol}`,
-              explicit_http_config: { http2_protocol_options: {} },
-            },
-          },
-          load_assignment: {
-            cluster_name: "xds",
-            endpoints: [
-              {
-                lb_endpoints: [
-                  { endpoint: { address: { socket_address: { address: "127.0.0.1", port_value: XDS_PORT } } } },
-                ],
-              },
-            ],
-          },
-        },
-      ],
-    },
-  };
 }
 
 interface Dump {
@@ -215,13 +218,37 @@ interface VirtualHost {
   routes: { metadata?: { filter_metadata?: { istio?: { config?: string } } } }[];
 }
 
-/** The Envoy of one pod. */
+/** A line of the log of an agent, or of the Envoy that it has started. */
+export interface LogLine {
+  /** `info`, `warning`, `error`, `critical` ...; empty where the line has another form. */
+  level: string;
+  text: string;
+}
+
+/** The agent of one pod, with its Envoy. */
 export class Sidecar {
   constructor(
-    readonly envoy: EnvoyProcess,
-    /** What Envoy has logged so far. */
-    readonly log: readonly LogLine[],
+    private readonly agent: Daemon,
+    private readonly folder: string,
+    /** Where Envoy's admin interface listens, host:port. */
+    readonly admin: string,
   ) {}
+
+  /** What the agent and Envoy have logged so far. */
+  get log(): LogLine[] {
+    return this.agent.log.map((line) => {
+      const [, level = "", text = line] = /^\S+Z\t(\w+)\t(.*)$/.exec(line) ?? [];
+      return { level, text };
+    });
+  }
+
+  /** The body of a page of Envoy's admin interface. */
+  async get(path: string): Promise<string> {
+    const response = await fetch(`http://${this.admin}${path}`);
+    const body = await response.text();
+    if (!response.ok) throw new Error(`Envoy's admin answers ${response.status} to ${path}: ${body}`);
+    return body;
+  }
 
   /** The filters of each chain of an active listener, in order. */
   async chains(listener: string): Promise<string[][]> {
@@ -241,11 +268,12 @@ export class Sidecar {
     });
   }
 
-  stop(): Promise<unknown> {
-    return this.envoy.stop();
+  async stop(): Promise<void> {
+    await this.agent.stop();
+    await rm(this.folder, { recursive: true, force: true });
   }
 
   private async configs(): Promise<Dump["configs"]> {
-    return (JSON.parse(await this.envoy.get("/config_dump")) as Dump).configs;
+    return (JSON.parse(await this.get("/config_dump")) as Dump).configs;
   }
 }

@@ -1,8 +1,9 @@
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
-import { mkdir, rename } from "node:fs/promises";
+import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { text } from "node:stream/consumers";
 import { cacheFolder } from "../../../tools/envoy/install.js";
 import { Exit, UserError } from "../../../tools/errors.js";
 
@@ -14,9 +15,18 @@ const PACKAGES = {
   /** istiod. */
   "pilot-discovery": "pilot/cmd/pilot-discovery",
   istioctl: "istioctl/cmd/istioctl",
+  /** Runs in each sidecar: starts Envoy, stands between it and istiod, and fetches modules. */
+  "pilot-agent": "pilot/cmd/pilot-agent",
 };
 export type Program = keyof typeof PACKAGES;
 const PROGRAMS = Object.keys(PACKAGES) as Program[];
+
+/** Files of Istio's module that its programs need to run. */
+const FILES = {
+  /** The template of the configuration that an agent starts Envoy with. */
+  "envoy_bootstrap.json": "tools/packaging/common/envoy_bootstrap.json",
+};
+export type IstioFile = keyof typeof FILES;
 
 /** Where Istio's programs are: the folder that `$MELTEMI_ISTIO_BIN` names, or else in the cache. */
 export function programFolder(env: NodeJS.ProcessEnv = process.env): string {
@@ -28,19 +38,27 @@ export function program(name: Program): string {
   return join(programFolder(), name);
 }
 
+/** The path of a file that came with the programs. It is there once `buildPrograms` has run. */
+export function istioFile(name: IstioFile): string {
+  return join(programFolder(), name);
+}
+
 /**
- * Builds those of Istio's programs that are missing, from the module that its project publishes.
+ * Builds those of Istio's programs that are missing, from the module that its project publishes, and takes their files out of it.
  * @throws UserError `E_NO_GO`, `E_BUILD`; `E_ISTIO` where the folder that the user names lacks one
  */
 export async function buildPrograms(say: (line: string) => void): Promise<void> {
   const folder = programFolder();
-  const missing = PROGRAMS.filter((name) => !existsSync(join(folder, name)));
-  if (missing.length === 0) return;
-  if (process.env.MELTEMI_ISTIO_BIN)
-    throw new UserError("E_ISTIO", `MELTEMI_ISTIO_BIN: there is no ${missing.join(" and no ")} in ${folder}`, {
-      exit: Exit.missing,
-    });
-  say(`building ${missing.join(" and ")} into ${folder} (about six minutes on two cores, only this time)`);
+  const isMissing = (name: string) => !existsSync(join(folder, name));
+  const missing = PROGRAMS.filter(isMissing);
+  const files = (Object.keys(FILES) as IstioFile[]).filter(isMissing);
+  if (missing.length + files.length === 0) return;
+  if (process.env.MELTEMI_ISTIO_BIN) {
+    const names = [...missing, ...files].join(" and no ");
+    throw new UserError("E_ISTIO", `MELTEMI_ISTIO_BIN: there is no ${names} in ${folder}`, { exit: Exit.missing });
+  }
+  if (missing.length > 0)
+    say(`building ${missing.join(" and ")} into ${folder} (about six minutes on two cores, only this time)`);
   // Go puts a program in its place while it is still being written; what counts is moved there whole.
   const partial = join(folder, "partial");
   await mkdir(partial, { recursive: true });
@@ -51,12 +69,18 @@ export async function buildPrograms(say: (line: string) => void): Promise<void> 
     );
     await rename(join(partial, name), join(folder, name));
   }
+  if (files.length === 0) return;
+  const { Dir } = JSON.parse(await go(["mod", "download", "-json", MODULE], partial)) as { Dir: string };
+  for (const name of files) {
+    await writeFile(join(partial, name), await readFile(join(Dir, FILES[name])));
+    await rename(join(partial, name), join(folder, name));
+  }
 }
 
-/** Runs Go with a line of progress for every hundredth package. */
-function go(args: string[], target: string, progress: (compiled: number) => void): Promise<void> {
+/** Runs Go and gives what it prints, with a line of progress for every hundredth package. */
+function go(args: string[], target: string, progress: (compiled: number) => void = () => {}): Promise<string> {
   const env = { ...process.env, GOBIN: target, CGO_ENABLED: "0", GOFLAGS: "-buildvcs=false" };
-  const child = spawn("go", args, { env, stdio: ["ignore", "ignore", "pipe"] });
+  const child = spawn("go", args, { env, stdio: ["ignore", "pipe", "pipe"] });
   const other: string[] = [];
   let compiled = 0;
   createInterface({ input: child.stderr }).on("line", (line) => {
@@ -64,13 +88,14 @@ function go(args: string[], target: string, progress: (compiled: number) => void
       if (++compiled % 100 === 0) progress(compiled);
     } else if (!line.startsWith("go: downloading")) other.push(line);
   });
+  const printed = text(child.stdout);
   return new Promise((resolve, reject) => {
     child.once("error", (cause) => {
       const hint = "Install it from https://go.dev/dl, or name a folder with istiod's programs: MELTEMI_ISTIO_BIN.";
       reject(new UserError("E_NO_GO", "Go is missing, which builds istiod", { exit: Exit.missing, hint, cause }));
     });
     child.once("close", (code) => {
-      if (code === 0) return resolve();
+      if (code === 0) return resolve(printed);
       const hint = other.slice(-20).join("\n");
       reject(new UserError("E_BUILD", `go ${args.join(" ")} ended with ${code}`, { exit: Exit.missing, hint }));
     });

@@ -31,6 +31,8 @@ export type DubboServer = { readonly port: number; readonly stats: ServerStats; 
 export type ServerOptions = {
   /** Told in what `sayHello` answers, so that a test sees who did. Default "v1". */
   version?: string;
+  /** The address to listen at. Default 127.0.0.1. */
+  host?: string;
   /** Default: any free one. */
   port?: number;
 };
@@ -95,7 +97,11 @@ export function blob(bytes: number): Buffer {
 }
 
 /** Starts a Dubbo server of `greeter` and `orders`. It answers in the order in which the methods finish. */
-export async function startServer({ version = "v1", port = 0 }: ServerOptions = {}): Promise<DubboServer> {
+export async function startServer({
+  version = "v1",
+  host = "127.0.0.1",
+  port = 0,
+}: ServerOptions = {}): Promise<DubboServer> {
   const stats: ServerStats = { connections: 0, heartbeats: 0, requests: {}, oneway: 0 };
   const table = services(version);
   const open = new Set<Socket>();
@@ -149,7 +155,7 @@ export async function startServer({ version = "v1", port = 0 }: ServerOptions = 
       }
     });
   });
-  server.listen(port, "127.0.0.1");
+  server.listen(port, host);
   await once(server, "listening");
 
   return {
