@@ -22,7 +22,7 @@ export type Bootstrap = Record<string, unknown>;
 export const LISTENER = "meltemi";
 
 /** Every label of the metrics in docs/architecture.md. */
-const LABELS = ["protocol", "direction", "service", "method", "status", "reason", "cluster"];
+export const LABELS = ["protocol", "direction", "service", "method", "status", "reason", "cluster"];
 
 /**
  * The bootstrap for one meltemi.yaml. Equal models give equal objects, keys in the same order.
