@@ -11,20 +11,25 @@ import { Exit, UserError } from "../../../tools/errors.js";
 export const MODULE = "istio.io/istio@v0.0.0-20260827124520-eed52ebb66ad";
 const FOLDER = "istio-1.31-eed52ebb66ad";
 
+/** The packages that Go builds, each with its module's version. */
 const PACKAGES = {
   /** istiod. */
-  "pilot-discovery": "pilot/cmd/pilot-discovery",
-  istioctl: "istioctl/cmd/istioctl",
+  "pilot-discovery": inModule(MODULE, "pilot/cmd/pilot-discovery"),
+  istioctl: inModule(MODULE, "istioctl/cmd/istioctl"),
   /** Runs in each sidecar: starts Envoy, stands between it and istiod, and fetches modules. */
-  "pilot-agent": "pilot/cmd/pilot-agent",
+  "pilot-agent": inModule(MODULE, "pilot/cmd/pilot-agent"),
+  /** The part of Kubernetes' API server that serves custom resources. */
+  "apiextensions-apiserver": "k8s.io/apiextensions-apiserver@v0.37.2",
 };
 export type Program = keyof typeof PACKAGES;
 const PROGRAMS = Object.keys(PACKAGES) as Program[];
 
-/** Files of Istio's module that its programs need to run. */
+/** Files of Istio's module that its programs, and the API server, need to run. */
 const FILES = {
   /** The template of the configuration that an agent starts Envoy with. */
   "envoy_bootstrap.json": "tools/packaging/common/envoy_bootstrap.json",
+  /** Its custom resource definitions. */
+  "crds.yaml": "manifests/charts/base/files/crd-all.gen.yaml",
 };
 export type IstioFile = keyof typeof FILES;
 
@@ -44,7 +49,7 @@ export function istioFile(name: IstioFile): string {
 }
 
 /**
- * Builds those of Istio's programs that are missing, from the module that its project publishes, and takes their files out of it.
+ * Builds those programs that are missing, from the modules that their projects publish, and takes Istio's files out of its own.
  * @throws UserError `E_NO_GO`, `E_BUILD`; `E_ISTIO` where the folder that the user names lacks one
  */
 export async function buildPrograms(say: (line: string) => void): Promise<void> {
@@ -58,13 +63,12 @@ export async function buildPrograms(say: (line: string) => void): Promise<void> 
     throw new UserError("E_ISTIO", `MELTEMI_ISTIO_BIN: there is no ${names} in ${folder}`, { exit: Exit.missing });
   }
   if (missing.length > 0)
-    say(`building ${missing.join(" and ")} into ${folder} (about six minutes on two cores, only this time)`);
+    say(`building ${missing.join(" and ")} into ${folder} (about eight minutes on two cores, only this time)`);
   // Go puts a program in its place while it is still being written; what counts is moved there whole.
   const partial = join(folder, "partial");
   await mkdir(partial, { recursive: true });
   for (const name of missing) {
-    const [path, version] = MODULE.split("@");
-    await go(["install", "-v", "-ldflags=-s -w", `${path}/${PACKAGES[name]}@${version}`], partial, (compiled) =>
+    await go(["install", "-v", "-ldflags=-s -w", PACKAGES[name]], partial, (compiled) =>
       say(`${name}: ${compiled} packages compiled`),
     );
     await rename(join(partial, name), join(folder, name));
@@ -75,6 +79,11 @@ export async function buildPrograms(say: (line: string) => void): Promise<void> 
     await writeFile(join(partial, name), await readFile(join(Dir, FILES[name])));
     await rename(join(partial, name), join(folder, name));
   }
+}
+
+/** A package as Go installs it: `MODULE/PATH@VERSION`. */
+function inModule(module: string, path: string): string {
+  return module.replace("@", `/${path}@`);
 }
 
 /** Runs Go and gives what it prints, with a line of progress for every hundredth package. */
