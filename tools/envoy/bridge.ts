@@ -2,6 +2,19 @@ import { headerName } from "../model/http.js";
 import { type Cluster, clusterName, clusters, destinations } from "../model/module.js";
 import type { Model, Route } from "../model/schema.js";
 import { type Address, formatAddress } from "../model/units.js";
+import {
+  descriptor,
+  fraction,
+  globalRateLimit,
+  httpFilter,
+  localRateLimit,
+  NAMES,
+  nameOf,
+  nameRules,
+  needsNames,
+  part,
+  seconds,
+} from "./filters.js";
 import { headerMatchers, headerOf } from "./match.js";
 import {
   accessLog,
@@ -25,8 +38,6 @@ import {
 const STREAMS = 65_536;
 /** Largest window of HTTP/2. */
 const WINDOW_MAX = 2 ** 31 - 1;
-/** Where the filters that need them find a request's service and method. */
-const NAMES = "meltemi";
 /** Clusters of other services than the user's, whose names have no colon. */
 const RATE_LIMIT_SERVICE = "meltemi:rateLimitService";
 const TRACING = "meltemi:tracing";
@@ -243,11 +254,6 @@ function hashPolicy({ trafficPolicy }: Model) {
   return { hash_policy: [{ header: { header_name, ...(regex && { regex_rewrite: part(regex) }) } }] };
 }
 
-/** The part of a value that the group of `regex` holds. */
-function part(regex: string) {
-  return { pattern: { regex }, substitution: "\\1" };
-}
-
 type Changes = NonNullable<NonNullable<Route["headers"]>["request"]>;
 
 function headerChanges(side: "request" | "response", { set = {}, remove = [] }: Changes = {}) {
@@ -270,21 +276,10 @@ function faultOf({ abort, delay }: NonNullable<Route["fault"]>) {
   };
 }
 
-function localRateLimit({ requests, per, burst = requests }: NonNullable<Route["rateLimit"]>) {
-  const always = { default_value: fraction(100) };
-  return {
-    "@type": `${TYPE}.extensions.filters.http.local_ratelimit.v3.LocalRateLimit`,
-    stat_prefix: "meltemi",
-    token_bucket: { max_tokens: burst, tokens_per_fill: requests, fill_interval: seconds(per) },
-    filter_enabled: always,
-    filter_enforced: always,
-  };
-}
-
 /** Only the filters that something asks for: each costs time on every request. */
 function httpFilters({ routes = [], authorization = [], rateLimitService, tracing }: Model, logged: boolean) {
   const { descriptors = [] } = rateLimitService ?? {};
-  const named = logged || tracing !== undefined || descriptors.flat().some((key) => headerOf(key).regex);
+  const named = logged || tracing !== undefined || needsNames(descriptors);
   return [
     ...(named ? [httpFilter("header_to_metadata", "header_to_metadata.v3.Config", nameRules)] : []),
     ...["DENY", "ALLOW"].flatMap((action) => {
@@ -294,26 +289,13 @@ function httpFilters({ routes = [], authorization = [], rateLimitService, tracin
     ...(routes.some(({ rateLimit }) => rateLimit)
       ? [httpFilter("local_ratelimit", "local_ratelimit.v3.LocalRateLimit", { stat_prefix: "meltemi" })]
       : []),
-    ...(rateLimitService ? [httpFilter("ratelimit", "ratelimit.v3.RateLimit", globalRateLimit(rateLimitService))] : []),
+    ...(rateLimitService
+      ? [httpFilter("ratelimit", "ratelimit.v3.RateLimit", globalRateLimit(rateLimitService, RATE_LIMIT_SERVICE))]
+      : []),
     ...(routes.some(({ fault }) => fault) ? [httpFilter("fault", "fault.v3.HTTPFault", {})] : []),
     httpFilter("router", "router.v3.Router", { suppress_envoy_headers: true }),
   ];
 }
-
-function httpFilter(name: string, type: string, config: object) {
-  return {
-    name: `envoy.filters.http.${name}`,
-    typed_config: { "@type": `${TYPE}.extensions.filters.http.${type}`, ...config },
-  };
-}
-
-/** Takes `:path` apart, since neither rate limits nor logs and spans can. */
-const nameRules = {
-  request_rules: ["service", "method"].map((key) => {
-    const { header_name: header, regex = "" } = headerOf(key);
-    return { header, on_header_present: { metadata_namespace: NAMES, key, regex_value_rewrite: part(regex) } };
-  }),
-};
 
 function accessRules(action: string, rules: NonNullable<Model["authorization"]>) {
   const policies = rules.map(({ name, match }, i) => {
@@ -322,33 +304,6 @@ function accessRules(action: string, rules: NonNullable<Model["authorization"]>)
     return [name ?? `${action} ${i + 1}`, { permissions: [permission], principals: [{ any: true }] }];
   });
   return { rules: { action, policies: Object.fromEntries(policies) }, rules_stat_prefix: `${action.toLowerCase()}_` };
-}
-
-function globalRateLimit({ domain, timeout, failOpen }: NonNullable<Model["rateLimitService"]>) {
-  return {
-    domain,
-    timeout: seconds(timeout),
-    failure_mode_deny: !failOpen,
-    rate_limit_service: {
-      grpc_service: { envoy_grpc: { cluster_name: RATE_LIMIT_SERVICE } },
-      transport_api_version: "V3",
-    },
-  };
-}
-
-function descriptor(keys: readonly string[]) {
-  return {
-    actions: keys.map((key) => {
-      const { header_name, regex } = headerOf(key);
-      return regex
-        ? { metadata: { descriptor_key: key, metadata_key: nameOf(key) } }
-        : { request_headers: { header_name, descriptor_key: key } };
-    }),
-  };
-}
-
-function nameOf(key: string) {
-  return { key: NAMES, path: [{ key }] };
 }
 
 function tracer({ service }: Model, { sampling }: NonNullable<Model["tracing"]>) {
@@ -467,13 +422,4 @@ function grpcCluster(name: string, at: Address) {
       },
     },
   );
-}
-
-function seconds(milliseconds: number): string {
-  return `${milliseconds / 1000}s`;
-}
-
-/** A percentage to the fourth decimal. */
-function fraction(percentage: number) {
-  return { numerator: Math.round(percentage * 10_000), denominator: "MILLION" };
 }

@@ -1,5 +1,6 @@
 import { headerName, pathSegment } from "../model/http.js";
 import type { Match, Matcher } from "../model/matcher.js";
+import { anyOf, inside, literal } from "../model/regex.js";
 
 /** One `HeaderMatcher` of Envoy for each condition, on requests as the module writes them; all must hold. */
 export function headerMatchers(match: Match = {}): object[] {
@@ -55,19 +56,6 @@ function text(string_match: object): object {
 /** Envoy's regular expressions match the whole value, as ours do. */
 function whole(regex: string): object {
   return text({ safe_regex: { regex } });
-}
-
-function anyOf(texts: readonly string[]): string {
-  return texts.map(literal).join("|");
-}
-
-function literal(of: string): string {
-  return of.replace(/[\\^$.*+?()[\]{}|]/g, "\\$&");
-}
-
-/** Anchors mean nothing at the ends of a pattern, but would in the middle of another. */
-function inside(regex: string): string {
-  return regex.replace(/^\^/, "").replace(/(?<!\\)((?:\\\\)*)\$$/, "$1");
 }
 
 /** JSON's numbers hold no 64 bits; Envoy reads them from text. */

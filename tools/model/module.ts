@@ -25,25 +25,43 @@ export interface ModuleConfig {
   log: { requests: number; frames: boolean };
 }
 
+/** Where a filter is, as far as its configuration depends on it. */
+export interface Place {
+  direction: "outbound" | "inbound";
+  /** Mode lift: of every request; undefined for the address that the client connected to. */
+  authority: string | undefined;
+  /** Modes lift and lower: whether others than the rules of meltemi.yaml may look at requests on their way. */
+  open: boolean;
+  /** Mode route: the name of a subset's cluster. */
+  cluster(subset: string | undefined): string;
+}
+
+/** In the Envoy that `meltemi run` configures. */
+function locally(model: Model): Place {
+  const { direction, service, leg = "both" } = model;
+  const cluster = (subset: string | undefined) => clusterName(model, subset);
+  return { direction, authority: service.authority, open: leg !== "both", cluster };
+}
+
 /**
  * The configuration of one filter, with every key written out and always in the same order, so that equal models give
  * equal text.
  */
-export function moduleConfig(model: Model, mode: ModuleMode): ModuleConfig {
+export function moduleConfig(model: Model, mode: ModuleMode, place: Place = locally(model)): ModuleConfig {
   const { protocol, service, routes = [], limits, log } = model;
-  const metadata = mode === "lift" || mode === "lower" ? headerKeys(model) : undefined;
+  const metadata = (mode === "lift" || mode === "lower") && !place.open ? headerKeys(model) : undefined;
   return {
     protocol,
     mode,
-    direction: mode === "lift" ? "outbound" : mode === "lower" ? "inbound" : model.direction,
+    direction: mode === "lift" ? "outbound" : mode === "lower" ? "inbound" : place.direction,
     service: service.name,
-    ...(mode === "lift" && service.authority !== undefined && { authority: service.authority }),
+    ...(mode === "lift" && place.authority !== undefined && { authority: place.authority }),
     ...(metadata && { metadata }),
     ...(mode === "route" && {
       routes: routes.map(({ name, match, subset }) => ({
         ...(name !== undefined && { name }),
         ...(match && { match }),
-        cluster: clusterName(model, subset),
+        cluster: place.cluster(subset),
       })),
     }),
     limits: {
@@ -68,8 +86,8 @@ const TRACE_KEYS = [
  * places, and where both ends are in one Envoy nothing else can see them. Undefined where anything might be looked at.
  */
 function headerKeys(model: Model): string[] | undefined {
-  const { leg = "both", routes = [], authorization = [], rateLimitService, trafficPolicy, tracing } = model;
-  if (leg !== "both" || /%(REQ|RESP|TRAILER)/.test(JSON.stringify(model))) return undefined;
+  const { routes = [], authorization = [], rateLimitService, trafficPolicy, tracing } = model;
+  if (/%(REQ|RESP|TRAILER)/.test(JSON.stringify(model))) return undefined;
   const keys = [
     ...routes.flatMap(({ match = {}, headers = {} }) => [
       ...Object.keys(match),

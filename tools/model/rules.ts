@@ -1,5 +1,6 @@
 import type { Finding } from "./issue.js";
 import { addressFindings } from "./rules/addresses.js";
+import { istioFindings } from "./rules/istio.js";
 import { keyFindings } from "./rules/keys.js";
 import { modeFindings } from "./rules/modes.js";
 import { nameFindings, routeFindings } from "./rules/routes.js";
@@ -34,6 +35,7 @@ export function crossChecks(input: unknown, protocols: readonly Protocol[], rege
     ...routeFindings(root),
     ...keyFindings(root, protocol, regexCheck),
     ...addressFindings(root),
+    ...istioFindings(root),
   ];
 }
 

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { authority, bridgedFile, bridgedRoute } from "./bridge.js";
 import { duration, endpoints, keys, listenAddress, name, size } from "./fields.js";
+import { istio, podLabels } from "./istio/schema.js";
 import { match } from "./matcher.js";
 
 /**
@@ -20,6 +21,7 @@ const FRAME_MAX = 2 ** 32 - 1;
 const subset = keys({
   name: name.describe("What routes call it; its cluster in Envoy is SERVICE|NAME."),
   endpoints: endpoints.describe("host:port of each server; new connections go to them in turn."),
+  labels: podLabels.optional().describe("In Istio: labels of these servers' pods; default: version: NAME."),
 });
 
 const route = keys({
@@ -108,6 +110,7 @@ export const schema = keys({
   })
     .optional()
     .describe("A line for each request (mode bridge) or each connection that ends (the others)."),
+  istio: istio.optional().describe("Where in an Istio mesh the service and its clients are."),
   admin: listenAddress.prefault(ADMIN).describe("Envoy's admin address."),
 });
 

@@ -1,0 +1,60 @@
+import { type ModuleMode, moduleConfig } from "../model/module.js";
+import { host, type MeshModel, resource, type Target, type Workloads } from "./mesh.js";
+import type { Resource } from "./resource.js";
+
+interface Extension {
+  name: string;
+  mode: ModuleMode;
+  /** At which end of a connection. */
+  side: "client" | "server";
+  workloads: Workloads;
+  ports: number[];
+  why: string;
+}
+
+/** The module in the proxies of some workloads, before what Istio does with connections on these ports. */
+export function extension({ model, url }: Target, { name, mode, side, workloads, ports, why }: Extension): Resource {
+  const { istio } = model;
+  const wasm = {
+    url,
+    ...(istio.pullSecret !== undefined && { imagePullSecret: istio.pullSecret }),
+    type: "NETWORK",
+    failStrategy: failStrategy(model, mode),
+    pluginName: mode,
+    pluginConfig: moduleConfig(model, mode, {
+      direction: side === "client" ? "outbound" : "inbound",
+      authority: host(model),
+      // A mesh has rules that meltemi.yaml knows nothing of.
+      open: true,
+      cluster: (subset) => `outbound|${ports[0]}|${subset ?? ""}|${host(model)}`,
+    }),
+  };
+  const common = {
+    ...selection(workloads),
+    ...(istio.priority !== undefined && { priority: istio.priority }),
+    match: [{ mode: side.toUpperCase(), ports: ports.map((number) => ({ number })) }],
+  };
+  const at = { apiVersion: "extensions.istio.io/v1alpha1", name, namespace: workloads.namespace, component: mode, why };
+  return istio.kind === "WasmPlugin"
+    ? resource(model, { ...at, kind: "WasmPlugin" }, { ...common, ...wasm })
+    : resource(model, { ...at, kind: "TrafficExtension" }, { ...common, wasm });
+}
+
+function selection({ labels, targetRefs }: Workloads) {
+  if (targetRefs) return { targetRefs: targetRefs.map(({ kind, name }) => ({ group: groupOf(kind), kind, name })) };
+  return labels ? { selector: { matchLabels: labels } } : {};
+}
+
+function groupOf(kind: string): string {
+  return kind.startsWith("Gateway")
+    ? "gateway.networking.k8s.io"
+    : kind === "ServiceEntry"
+      ? "networking.istio.io"
+      : "";
+}
+
+/** What only measures must not stop traffic; elsewhere bytes that nobody has read would go astray. */
+function failStrategy({ istio }: MeshModel, mode: ModuleMode): string {
+  if (istio.failStrategy !== undefined) return istio.failStrategy;
+  return mode === "observe" ? "FAIL_OPEN" : istio.version >= 27 ? "FAIL_RELOAD" : "FAIL_CLOSE";
+}

@@ -1,0 +1,122 @@
+import { Document, type ToStringOptions } from "yaml";
+import { LABELS } from "../envoy/bootstrap.js";
+import { UserError } from "../errors.js";
+import { bridge } from "./bridge.js";
+import { clients, type MeshModel, portPrefix, serviceName, type Target } from "./mesh.js";
+import { observe } from "./observe.js";
+import type { IstioObject, Manifest, Resource } from "./resource.js";
+import { route } from "./route.js";
+import { mergeSidecars } from "./sidecar.js";
+
+export interface ManifestOptions {
+  /** `oci://HOST/REPOSITORY@sha256:DIGEST` */
+  url: string;
+  /** Sidecars that are there already. */
+  existing?: readonly IstioObject[];
+}
+
+const MODES: Record<MeshModel["mode"], (target: Target) => Resource[]> = { observe, route, bridge };
+
+/**
+ * The resources of Istio for some meltemi.yaml. Equal configurations give equal objects in the same order.
+ * @throws UserError `E_SIDECAR`, `E_TWICE` where two configurations are of the same service, `E_ISTIO_VERSION`
+ */
+export function manifest(models: readonly MeshModel[], { url, existing }: ManifestOptions): Manifest {
+  const names = models.map(serviceName);
+  const twice = names.find((name, i) => names.indexOf(name) !== i);
+  if (twice !== undefined) {
+    const hint = "Ports that speak different protocols are Services of their own.";
+    throw new UserError("E_TWICE", `two of these configurations are of the same service, ${twice}`, { hint });
+  }
+  for (const model of models) checkVersion(model);
+  const resources = models.flatMap((model) => MODES[model.mode]({ model, url }));
+  return {
+    names,
+    resources: mergeSidecars(resources, existing),
+    needs: models.flatMap(needs),
+    notes: models.flatMap(notes),
+  };
+}
+
+/** What a version of Istio lacks. Its schema would drop some of these without a word. */
+function checkVersion(model: MeshModel): void {
+  const { mode, istio, trafficPolicy } = model;
+  const since: [boolean, string, number][] = [
+    [istio.kind === "TrafficExtension", "kind TrafficExtension", 30],
+    [istio.failStrategy === "FAIL_RELOAD", "failStrategy FAIL_RELOAD", 27],
+    [mode === "route", "mode route (tcp_proxy's max_early_data_bytes)", 29],
+    [trafficPolicy?.retryBudget !== undefined, "trafficPolicy.retryBudget", 27],
+  ];
+  const lacking = since.filter(([used, , first]) => used && istio.version < first);
+  if (lacking.length === 0) return;
+  const what = lacking.map(([, name, first]) => `${name} (from 1.${first})`).join(", ");
+  const message = `${serviceName(model)}: Istio 1.${istio.version} does not have ${what}`;
+  const hint = "Leave it out, or say which version runs: istio.version in meltemi.yaml, or --istio-version.";
+  throw new UserError("E_ISTIO_VERSION", message, { hint });
+}
+
+function needs(model: MeshModel): string[] {
+  const { istio, mode } = model;
+  const prefix = portPrefix(model);
+  const ports = istio.ports.map(({ port, targetPort = port }) => {
+    const name = `${prefix}-${model.protocol}${istio.ports.length > 1 ? `-${port}` : ""}`;
+    return `{ name: ${name}, port: ${port}, targetPort: ${targetPort} }`;
+  });
+  const loopback = /^127\.|^::1$/.test(istio.address ?? "");
+  return [
+    `Service ${istio.namespace}/${istio.service ?? model.service.name}, whose ports have names that begin with ` +
+      `${prefix}-, such as ${ports.join(", ")}.`,
+    ...(mode === "bridge" && loopback ? [`Clients that connect to ${istio.address} instead of the Service.`] : []),
+  ];
+}
+
+function notes(model: MeshModel): string[] {
+  const { tracing, accessLog } = model;
+  const name = serviceName(model);
+  return [
+    ...(tracing
+      ? [`${name}: tracing is left out. In Istio it is the mesh's: MeshConfig.extensionProviders, Telemetry.`]
+      : []),
+    ...(accessLog
+      ? [`${name}: accessLog is left out. In Istio it is the mesh's: MeshConfig.accessLogFile, Telemetry.`]
+      : []),
+    ...(model.mode !== "observe" || clients(model).length > 0
+      ? []
+      : [`${name}: only the servers' proxies count requests, since istio.clients names nobody.`]),
+  ];
+}
+
+const YAML: ToStringOptions = { lineWidth: 0 };
+
+/** The manifest as YAML, a document for each object with a comment that says why it is there. */
+export function manifestYaml({ resources, needs, notes }: Manifest, header: string): string {
+  const top = [
+    header,
+    "",
+    "Needed besides:",
+    ...needs.map((line) => `- ${line}`),
+    "- Once for the mesh, so that labels of metrics are labels, in MeshConfig:",
+    `    defaultConfig: { extraStatTags: [${LABELS.join(", ")}] }`,
+    ...(notes.length > 0 ? ["", "Note:", ...notes.map((line) => `- ${line}`)] : []),
+  ];
+  const documents = resources.map(({ object, why }) => {
+    const document = new Document(object, { aliasDuplicateObjects: false });
+    return `${comment(wrapped(why))}\n${document.toString(YAML)}`;
+  });
+  return `${comment(top)}\n---\n${documents.join("---\n")}`;
+}
+
+function comment(lines: readonly string[]): string {
+  return lines.map((line) => (line === "" ? "#" : `# ${line}`)).join("\n");
+}
+
+/** In lines of 100 characters. */
+function wrapped(text: string): string[] {
+  const lines = [""];
+  for (const word of text.split(" ")) {
+    const last = lines[lines.length - 1] ?? "";
+    if (last !== "" && last.length + word.length >= 100) lines.push(word);
+    else lines[lines.length - 1] = last === "" ? word : `${last} ${word}`;
+  }
+  return lines;
+}

@@ -1,0 +1,33 @@
+/** A Kubernetes object of one of Istio's kinds, as it is applied. */
+export interface IstioObject {
+  apiVersion: string;
+  kind: string;
+  metadata: {
+    name: string;
+    namespace: string;
+    labels?: Record<string, string>;
+    annotations?: Record<string, string>;
+  };
+  spec: Record<string, unknown>;
+}
+
+/** An object, and why it is there: a sentence or two, in plain text. */
+export interface Resource {
+  object: IstioObject;
+  why: string;
+}
+
+/** All that is shipped together: what one or several meltemi.yaml come to. */
+export interface Manifest {
+  /** The services, as in `greeter.shop`: each object that is wholly ours carries one of them as INSTANCE. */
+  names: string[];
+  /** In the order in which they should be applied: what others refer to comes first. */
+  resources: Resource[];
+  /** What has to be in the cluster besides, a sentence each. */
+  needs: string[];
+  /** What the configurations ask for and Istio's resources cannot say, a sentence each. */
+  notes: string[];
+}
+
+export const MANAGED_BY = "app.kubernetes.io/managed-by";
+export const INSTANCE = "app.kubernetes.io/instance";
