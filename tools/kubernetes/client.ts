@@ -41,6 +41,7 @@ export interface LiveObject extends Reference {
     labels?: Record<string, string>;
     annotations?: Record<string, string>;
     deletionTimestamp?: string;
+    finalizers?: string[];
   };
   spec?: unknown;
   status?: unknown;

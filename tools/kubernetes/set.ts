@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
 import { Exit, UserError } from "../errors.js";
 import { INSTANCE, type IstioObject, MANAGED_BY, type Manifest } from "../istio/resource.js";
@@ -93,6 +94,12 @@ function notOurs(live: LiveObject): UserError {
   });
 }
 
+/** @throws UserError `E_CONFLICT` where only force would carry a plan out */
+export function refuseConflicts({ steps }: Pick<Plan, "steps">): void {
+  const conflicts = steps.flatMap(({ conflict }) => conflict ?? []);
+  if (conflicts.length > 0) throw together("in conflict", conflicts);
+}
+
 /** Applies a plan in its order, then prunes. `done` hears of each object after the server has it. */
 export async function apply(
   cluster: Cluster,
@@ -100,8 +107,7 @@ export async function apply(
   options: { force: boolean; signal?: AbortSignal; done: (object: Reference, what: Change | "pruned") => void },
 ): Promise<void> {
   const { force, signal, done } = options;
-  const conflicts = force ? [] : steps.flatMap(({ conflict }) => conflict ?? []);
-  if (conflicts.length > 0) throw together("in conflict", conflicts);
+  if (!force) refuseConflicts({ steps });
   await each(
     [
       ...steps.map(({ object, live }) => ({
@@ -124,7 +130,7 @@ export async function apply(
 export async function remove(
   cluster: Cluster,
   objects: readonly LiveObject[],
-  { signal, done }: { signal?: AbortSignal; done: (object: Reference) => void },
+  { signal, done }: { signal?: AbortSignal; done: (object: LiveObject) => void },
 ): Promise<void> {
   await each(
     objects.map((object) => ({
@@ -137,6 +143,36 @@ export async function remove(
     signal,
   );
 }
+
+/**
+ * Waits until objects are gone: finalizers can take their time. One of the same name that somebody made meanwhile counts as
+ * gone.
+ * @throws UserError `E_NOT_GONE`
+ */
+export async function gone(
+  cluster: Cluster,
+  objects: readonly LiveObject[],
+  { signal, timeoutMs }: { signal?: AbortSignal; timeoutMs: number },
+): Promise<void> {
+  const deadline = Date.now() + timeoutMs;
+  for (const object of objects) {
+    for (;;) {
+      const live = await cluster.read(object);
+      if (live?.metadata.uid !== object.metadata.uid) break;
+      if (Date.now() > deadline) {
+        const { finalizers = [] } = live?.metadata ?? {};
+        const hint = finalizers.length > 0 ? `What has to let go of it first: ${finalizers.join(", ")}` : "";
+        const message = `${name(object)} is being deleted, but still there after ${timeoutMs / 1000} s`;
+        throw new UserError("E_NOT_GONE", message, { exit: Exit.failed, hint });
+      }
+      await sleep(POLL_MS, undefined, signal && { signal }).catch(() => {
+        throw interrupted();
+      });
+    }
+  }
+}
+
+const POLL_MS = 250;
 
 /**
  * All that carries the labels of some services, in any namespace, in the order in which it should be deleted: what refers to

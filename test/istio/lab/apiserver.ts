@@ -28,7 +28,7 @@ interface Definition {
 }
 
 export interface KubeconfigOptions {
-  /** Of the client's certificate; those of `O=system:masters` may do everything, all others nothing. */
+  /** Of the client's certificate; only `O=system:masters` may do something: what others may is decided by the rest of Kubernetes. */
   subject?: string;
   signedBy?: Authority;
   /** Whose signature the client expects on the server's certificate. */

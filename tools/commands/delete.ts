@@ -1,0 +1,53 @@
+import { Command } from "commander";
+import { filesOf, loadModels } from "../deployment.js";
+import { serviceName } from "../istio/mesh.js";
+import { type ClusterOptions, clusterOptions } from "../kubernetes/client.js";
+import { say, withCluster } from "../kubernetes/session.js";
+import { gone, members, name, remove } from "../kubernetes/set.js";
+import { wholeNumber } from "../options.js";
+import { defaultModule } from "../paths.js";
+
+interface Options extends ClusterOptions {
+  service?: string[];
+  dryRun?: true;
+  wait: boolean;
+  timeout: number;
+  module: string;
+}
+
+/** Named so because `delete` is a word of the language. */
+export function deleteCommand(): Command {
+  const command = new Command("delete")
+    .description("Delete what `meltemi apply` made for some services.")
+    .argument("[files...]", "their configurations (default: meltemi.yaml)");
+  return clusterOptions(command)
+    .option("--service <name...>", "instead of files: the services, as in greeter.shop")
+    .option("--dry-run", "say what would be deleted, and delete nothing")
+    .option("--no-wait", "do not wait until all of it is gone")
+    .option("--timeout <seconds>", "how long to wait", wholeNumber(1, 86_400), 60)
+    .option("--module <file>", "the WebAssembly module that the configurations are for", defaultModule)
+    .addHelpText(
+      "after",
+      "\nObjects are found by their labels, in all namespaces. What is not wholly Meltemi's stays, such as a Sidecar of\n" +
+        "yours that apply --merge has added to.\n" +
+        "\nExamples:\n  $ meltemi delete greeter.yaml\n  $ meltemi delete --service greeter.shop --dry-run",
+    )
+    .action(action);
+}
+
+async function action(files: string[], options: Options, command: Command): Promise<void> {
+  const { service, dryRun, wait, timeout } = options;
+  if (service && files.length > 0) command.error("error: name either files or --service, not both");
+  const services = service ?? (await loadModels(filesOf(files), options)).map(serviceName);
+  await withCluster(options, async (cluster, signal) => {
+    const found = await members(cluster, services);
+    if (found.length === 0) say(`nothing in the cluster carries the labels of ${services.join(", ")}`);
+    if (dryRun) {
+      for (const object of found) process.stdout.write(`${name(object)} deleted (dry run)\n`);
+      return;
+    }
+    const done = (object: (typeof found)[number]) => void process.stdout.write(`${name(object)} deleted\n`);
+    await remove(cluster, found, { signal, done });
+    if (wait) await gone(cluster, found, { signal, timeoutMs: timeout * 1000 });
+  });
+}

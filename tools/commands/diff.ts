@@ -1,0 +1,37 @@
+import { Command } from "commander";
+import { type DeploymentOptions, deploymentOptions, loadDeployment } from "../deployment.js";
+import { Exit } from "../errors.js";
+import { clusterOptions } from "../kubernetes/client.js";
+import { coloured, difference } from "../kubernetes/difference.js";
+import { say, withCluster } from "../kubernetes/session.js";
+import { plan } from "../kubernetes/set.js";
+
+interface Options extends DeploymentOptions {
+  prune: boolean;
+}
+
+export function diff(): Command {
+  const command = new Command("diff").description("Show what `meltemi apply` would change in the cluster.");
+  return clusterOptions(deploymentOptions(command))
+    .option("--no-prune", "leave out what apply would delete")
+    .addHelpText(
+      "after",
+      "\nThe API server itself says what would become of each object, and changes nothing.\n" +
+        "Exit code: 0 no difference, 4 there is one; any other: it cannot be said.\n" +
+        "\nExample:\n  $ meltemi diff --image ghcr.io/acme/meltemi:1.1",
+    )
+    .action(action);
+}
+
+async function action(files: string[], options: Options): Promise<void> {
+  await withCluster(options, async (cluster, signal) => {
+    const manifest = await loadDeployment(files, options, signal);
+    const plans = await plan(cluster, manifest, { prune: options.prune });
+    for (const { conflict } of plans.steps) if (conflict) say(`only with --force-conflicts: ${conflict.message}`);
+    const patch = difference(plans);
+    if (patch === "") return;
+    const color = process.stdout.isTTY === true && process.stdout.hasColors();
+    process.stdout.write(color ? coloured(patch) : patch);
+    process.exitCode = Exit.failed;
+  });
+}

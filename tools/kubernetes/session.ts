@@ -1,0 +1,27 @@
+import { interruptible } from "../interrupt.js";
+import { Cluster, type ClusterOptions } from "./client.js";
+
+/**
+ * Runs what a command does with a cluster, until it is done or Ctrl-C comes. Which cluster that is, and what its server
+ * warns of, goes to standard error.
+ */
+export async function withCluster(
+  options: ClusterOptions,
+  body: (cluster: Cluster, signal: AbortSignal) => Promise<void>,
+): Promise<void> {
+  await interruptible(async ({ signal }) => {
+    const warned = new Set<string>();
+    const onWarning = (text: string) => {
+      // The same of a trial and of the real thing.
+      if (!warned.has(text)) say(`warning: ${text}`);
+      warned.add(text);
+    };
+    const cluster = await Cluster.connect({ ...options, signal, onWarning });
+    say(`cluster ${cluster.context}, ${cluster.server}`);
+    await body(cluster, signal);
+  });
+}
+
+export function say(line: string): void {
+  process.stderr.write(`meltemi: ${line}\n`);
+}
