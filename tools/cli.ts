@@ -2,13 +2,16 @@
 import { Command, CommanderError } from "commander";
 import { build } from "./commands/build.js";
 import { inspect } from "./commands/inspect.js";
+import { manifest } from "./commands/manifest.js";
+import { pull } from "./commands/pull.js";
+import { push } from "./commands/push.js";
 import { run } from "./commands/run.js";
 import { schema } from "./commands/schema.js";
 import { Exit, UserError } from "./errors.js";
 import { version } from "./paths.js";
 
 /** Every command is one file below commands/ that exports a function from nothing to a Command. */
-const commands = [build, inspect, run, schema];
+const commands = [build, inspect, pull, push, run, schema];
 
 const program = new Command("meltemi")
   .description("Private TCP protocols as first-class citizens of a stock Envoy or Istio mesh.")

@@ -1,0 +1,140 @@
+import { readFileSync } from "node:fs";
+import { type Command, InvalidArgumentError, Option } from "commander";
+import { parseAllDocuments } from "yaml";
+import { loadFor } from "./configuration.js";
+import { fileProblem, UserError } from "./errors.js";
+import { manifest } from "./istio/manifest.js";
+import type { MeshModel } from "./istio/mesh.js";
+import type { IstioObject, Manifest } from "./istio/resource.js";
+import { Cluster, type ClusterOptions } from "./kubernetes/client.js";
+import { EXTENSION_KINDS, parseIstioVersion } from "./model/istio/schema.js";
+import type { Model } from "./model/schema.js";
+import { formatReference, parseReference } from "./oci/reference.js";
+import { resolveDigest } from "./oci/registry.js";
+import { defaultModule } from "./paths.js";
+
+/*
+ * From some meltemi.yaml and a command line to what is in a cluster: what all commands about that have in common.
+ */
+
+export interface DeploymentOptions extends ClusterOptions {
+  image?: string;
+  plainHttp?: true;
+  istioVersion?: number;
+  kind?: (typeof EXTENSION_KINDS)[number];
+  merge?: string | true;
+  module: string;
+}
+
+/** Adds the options that say what is shipped. Those that name a cluster are clusterOptions(). */
+export function deploymentOptions(command: Command): Command {
+  return command
+    .argument("[files...]", "the configurations (default: meltemi.yaml)")
+    .option("--image <ref>", "the module's image; one without a digest is looked up (default: istio.image)")
+    .option("--plain-http", "look the image up without TLS (local registries: always)")
+    .option("--istio-version <version>", "write for this version of Istio (default: istio.version)", istioVersion)
+    .addOption(
+      new Option("--kind <kind>", "what installs the module (default: istio.kind)").choices([...EXTENSION_KINDS]),
+    )
+    .option("--merge [file]", "join Sidecars with those of a file, or of the cluster where none is named")
+    .option("--module <file>", "the WebAssembly module that the image holds", defaultModule);
+}
+
+/** The files of a command line. */
+export function filesOf(files: readonly string[]): readonly string[] {
+  return files.length > 0 ? files : ["meltemi.yaml"];
+}
+
+/**
+ * Reads the configurations; what the command line says takes the place of what they say.
+ * @throws ModelError, UserError `E_NO_ISTIO` where one does not say where in a mesh it belongs
+ */
+export async function loadModels(files: readonly string[], options: DeploymentOptions): Promise<MeshModel[]> {
+  const models: MeshModel[] = [];
+  for (const file of filesOf(files)) models.push(inMesh(await loadFor(options.module, file), file, options));
+  return models;
+}
+
+/**
+ * All objects that some meltemi.yaml come to.
+ * @throws what loadModels(), manifest(), resolveDigest() and Cluster throw, UserError `E_NO_IMAGE`, `E_MERGE`
+ */
+export async function loadDeployment(
+  files: readonly string[],
+  options: DeploymentOptions,
+  signal?: AbortSignal,
+): Promise<Manifest> {
+  const models = await loadModels(files, options);
+  const existing = await sidecars(options, signal);
+  return manifest(models, { url: await imageUrl(models, options, signal), existing });
+}
+
+function inMesh(model: Model, file: string, { istioVersion: version, kind }: DeploymentOptions): MeshModel {
+  if (!model.istio) {
+    const hint =
+      "Add at least\n  istio:\n    namespace: NAMESPACE\n    ports: [{ port: PORT }]\n    clients: [{ labels: { app: CLIENT } }]";
+    throw new UserError("E_NO_ISTIO", `${file} does not say where in a mesh it belongs: there is no "istio"`, { hint });
+  }
+  const istio = { ...model.istio, ...(version !== undefined && { version }), ...(kind && { kind }) };
+  return { ...model, istio };
+}
+
+/** One image for all of them, pinned. */
+async function imageUrl(
+  models: readonly MeshModel[],
+  options: DeploymentOptions,
+  signal?: AbortSignal,
+): Promise<string> {
+  const named = options.image === undefined ? models.map(({ istio }) => istio.image) : [options.image];
+  const [image, ...others] = [...new Set(named.filter((it) => it !== undefined))];
+  if (image === undefined) {
+    const hint = "Push the module (meltemi push REF) and name it: --image REF, or istio.image in meltemi.yaml.";
+    throw new UserError("E_NO_IMAGE", "which image holds the module is not said", { hint });
+  }
+  if (others.length > 0) {
+    const message = `the configurations name different images: ${[image, ...others].join(", ")}`;
+    throw new UserError("E_NO_IMAGE", message, { hint: "Name one for all of them: --image REF" });
+  }
+  const reference = parseReference(image);
+  const say = (line: string) => void process.stderr.write(`meltemi: ${line}\n`);
+  const { plainHttp } = options;
+  const digest = reference.digest ?? (await resolveDigest(reference, { plainHttp, signal, say }));
+  return `oci://${formatReference({ ...reference, tag: undefined, digest })}`;
+}
+
+async function sidecars({ merge, ...options }: DeploymentOptions, signal?: AbortSignal): Promise<IstioObject[]> {
+  if (merge === undefined) return [];
+  if (merge !== true) return readSidecars(merge);
+  const cluster = await Cluster.connect({ ...options, ...(signal && { signal }) });
+  return (await cluster.list("networking.istio.io/v1", "Sidecar")) as IstioObject[];
+}
+
+/** The Sidecars among the objects of a YAML file, lists of kubectl included. */
+function readSidecars(file: string): IstioObject[] {
+  const refuse = (why: string) =>
+    new UserError("E_MERGE", `${file}: ${why}`, { hint: "Write it with: kubectl get sidecars -A -o yaml > FILE" });
+  let text: string;
+  try {
+    text = readFileSync(file, "utf8");
+  } catch (cause) {
+    throw refuse(fileProblem(cause));
+  }
+  const objects = parseAllDocuments(text).flatMap((document) => {
+    if (document.errors[0]) throw refuse(document.errors[0].message);
+    const object = document.toJS() as { kind?: unknown; items?: unknown } | null;
+    return Array.isArray(object?.items) ? object.items : [object];
+  });
+  const found = objects.filter((object): object is IstioObject => object?.kind === "Sidecar");
+  if (found.length === 0) throw refuse("there is no Sidecar in it");
+  return found.map((object) => {
+    if (typeof object.metadata?.name !== "string") throw refuse("one of its Sidecars has no name");
+    const { namespace = "default" } = object.metadata;
+    return { ...object, metadata: { ...object.metadata, namespace }, spec: object.spec ?? {} };
+  });
+}
+
+function istioVersion(text: string): number {
+  const parsed = parseIstioVersion(text);
+  if ("value" in parsed) return parsed.value;
+  throw new InvalidArgumentError(`${parsed.wrong}; known are 1.22 to 1.31.`);
+}
