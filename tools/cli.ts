@@ -1,6 +1,9 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from "commander";
+import { apply } from "./commands/apply.js";
 import { build } from "./commands/build.js";
+import { deleteCommand } from "./commands/delete.js";
+import { diff } from "./commands/diff.js";
 import { inspect } from "./commands/inspect.js";
 import { manifest } from "./commands/manifest.js";
 import { pull } from "./commands/pull.js";
@@ -11,7 +14,7 @@ import { Exit, UserError } from "./errors.js";
 import { version } from "./paths.js";
 
 /** Every command is one file below commands/ that exports a function from nothing to a Command. */
-const commands = [build, inspect, pull, push, run, schema];
+const commands = [apply, build, deleteCommand, diff, inspect, manifest, pull, push, run, schema];
 
 const program = new Command("meltemi")
   .description("Private TCP protocols as first-class citizens of a stock Envoy or Istio mesh.")
