@@ -140,6 +140,8 @@ export function clusterName({ service }: Model, subset?: string): string {
 }
 
 const description = z.object({
+  /** Of Meltemi, when it was built. */
+  version: z.string().optional(),
   protocols: z.array(
     z.object({
       name: z.string(),
@@ -156,12 +158,17 @@ const description = z.object({
  */
 export type ModuleDescription = z.output<typeof description>;
 
+/** Where the description of a module stands: beside it, under its name with `.json`. */
+export function descriptionFile(wasm: string): string {
+  return wasm.replace(/(\.wasm)?$/, ".json");
+}
+
 /**
- * Reads the description that `meltemi build` writes beside the module, under the module's name with `.json`.
+ * Reads the description that `meltemi build` and `meltemi pull` write beside the module.
  * @throws UserError `E_NOT_BUILT` where there is none
  */
 export function describeModule(wasm: string): ModuleDescription {
-  const file = wasm.replace(/(\.wasm)?$/, ".json");
+  const file = descriptionFile(wasm);
   const hint = `Run: meltemi build${wasm === defaultModule ? "" : ` --out ${wasm}`}`;
   let text: string;
   try {
