@@ -9,8 +9,9 @@
  * | 3    | something needed is missing: Envoy, a compiler, a free port        |
  * | 4    | it ran, and the answer is no: a check failed, requests were lost   |
  * | 70   | a defect of meltemi itself                                         |
+ * | 130  | Ctrl-C came before it was done                                     |
  */
-export const Exit = { ok: 0, input: 1, usage: 2, missing: 3, failed: 4, defect: 70 } as const;
+export const Exit = { ok: 0, input: 1, usage: 2, missing: 3, failed: 4, defect: 70, interrupted: 130 } as const;
 export type Exit = (typeof Exit)[keyof typeof Exit];
 
 /** A mistake that the user can mend: `message` says what is wrong and where, `hint` what to do about it. */

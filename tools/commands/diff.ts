@@ -1,10 +1,10 @@
 import { Command } from "commander";
 import { type DeploymentOptions, deploymentOptions, loadDeployment } from "../deployment.js";
-import { Exit } from "../errors.js";
-import { clusterOptions } from "../kubernetes/client.js";
+import { Exit, UserError } from "../errors.js";
+import { type Cluster, clusterOptions } from "../kubernetes/client.js";
 import { coloured, difference } from "../kubernetes/difference.js";
 import { say, withCluster } from "../kubernetes/session.js";
-import { plan } from "../kubernetes/set.js";
+import { type Plan, plan } from "../kubernetes/set.js";
 
 interface Options extends DeploymentOptions {
   prune: boolean;
@@ -25,8 +25,7 @@ export function diff(): Command {
 
 async function action(files: string[], options: Options): Promise<void> {
   await withCluster(options, async (cluster, signal) => {
-    const manifest = await loadDeployment(files, options, signal);
-    const plans = await plan(cluster, manifest, { prune: options.prune });
+    const plans = await ask(cluster, files, options, signal);
     for (const { conflict } of plans.steps) if (conflict) say(`only with --force-conflicts: ${conflict.message}`);
     const patch = difference(plans);
     if (patch === "") return;
@@ -34,4 +33,15 @@ async function action(files: string[], options: Options): Promise<void> {
     process.stdout.write(color ? coloured(patch) : patch);
     process.exitCode = Exit.failed;
   });
+}
+
+/** For scripts, one exit code means that there is a difference and nothing else. */
+async function ask(cluster: Cluster, files: string[], options: Options, signal: AbortSignal): Promise<Plan> {
+  try {
+    const manifest = await loadDeployment(files, options, signal);
+    return await plan(cluster, manifest, { prune: options.prune });
+  } catch (error) {
+    if (!(error instanceof UserError) || error.exit !== Exit.failed) throw error;
+    throw new UserError(error.code, error.message, { ...error.options, exit: Exit.missing });
+  }
 }

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { KubeConfig, KubernetesObject, KubernetesObjectApi, RequestContext } from "@kubernetes/client-node";
 import type { Command } from "commander";
 import { Exit, UserError } from "../errors.js";
+import { interrupted } from "../interrupt.js";
 import { type Action, explain, mayPass } from "./problem.js";
 
 /** Whose fields are whose is what the API server knows by this name. */
@@ -78,8 +79,7 @@ export class Cluster {
 
   /** Reads the kubeconfig. Asks the server nothing yet. @throws UserError `E_KUBECONFIG`, `E_CONTEXT` */
   static async connect(options: ConnectOptions = {}): Promise<Cluster> {
-    // It takes a third of a second to load, and most commands talk to no cluster.
-    const library = await import("@kubernetes/client-node");
+    const library = await loadLibrary();
     const kubeconfig = load(new library.KubeConfig(), options);
     const cluster = kubeconfig.getCurrentCluster() as NonNullable<ReturnType<KubeConfig["getCurrentCluster"]>>;
     const { signal, onWarning, timeoutMs = TIMEOUT_MS } = options;
@@ -218,9 +218,16 @@ export class Cluster {
   }
 }
 
-/** Ctrl-C came first. */
-export function interrupted(): UserError {
-  return new UserError("E_INTERRUPTED", "interrupted", { exit: Exit.failed });
+/** It takes a third of a second to load, and most commands talk to no cluster. */
+async function loadLibrary(): Promise<typeof import("@kubernetes/client-node")> {
+  const { noDeprecation = false } = process;
+  // One of its dependencies uses a module of Node that newer ones warn of, which is nothing that a user could mend.
+  process.noDeprecation = true;
+  try {
+    return await import("@kubernetes/client-node");
+  } finally {
+    process.noDeprecation = noDeprecation;
+  }
 }
 
 function load(kubeconfig: KubeConfig, { kubeconfig: file, context }: ClusterOptions): KubeConfig {

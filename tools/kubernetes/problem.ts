@@ -118,7 +118,7 @@ function refused(code: number, status: Status, action: Action, server: string, c
           cause,
         });
       return new UserError("E_CHANGED", `${what}: it has changed meanwhile`, {
-        exit: Exit.failed,
+        exit: Exit.missing,
         hint: "Run it again.",
         cause,
       });
@@ -129,7 +129,7 @@ function refused(code: number, status: Status, action: Action, server: string, c
       // What is not in the schema at all comes as an error of the server's own.
       if (/^failed to create typed patch object/.test(said)) return invalid(what, undeclared(said), cause);
   }
-  return new UserError("E_API", `${what}: the API server answered ${code}: ${said}`, { exit: Exit.failed, cause });
+  return new UserError("E_API", `${what}: the API server answered ${code}: ${said}`, { exit: Exit.missing, cause });
 }
 
 function invalid(what: string, faults: string[], cause: unknown): UserError {

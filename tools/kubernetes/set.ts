@@ -1,8 +1,9 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
 import { Exit, UserError } from "../errors.js";
+import { interrupted } from "../interrupt.js";
 import { INSTANCE, type IstioObject, MANAGED_BY, type Manifest } from "../istio/resource.js";
-import { type Cluster, interrupted, type LiveObject, type Reference } from "./client.js";
+import type { Cluster, LiveObject, Reference } from "./client.js";
 import { KINDS } from "./kinds.js";
 import { nameOf } from "./problem.js";
 

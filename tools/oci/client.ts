@@ -1,6 +1,7 @@
 import { setTimeout as pause } from "node:timers/promises";
 import { z } from "zod";
 import { Exit, UserError } from "../errors.js";
+import { interrupted } from "../interrupt.js";
 import { version } from "../paths.js";
 import { type Credentials, findCredentials, type Secret } from "./credentials.js";
 import type { Reference } from "./reference.js";
@@ -333,10 +334,6 @@ const tokenAnswer = z.object({ token: z.string().optional(), access_token: z.str
 const complaint = z.object({
   errors: z.array(z.object({ code: z.string().optional(), message: z.string().optional() })),
 });
-
-export function interrupted(cause?: unknown): UserError {
-  return new UserError("E_INTERRUPTED", "interrupted", { exit: Exit.failed, cause });
-}
 
 /** Limits are whole MiB. */
 export function tooLarge(what: string, limit: number): UserError {
