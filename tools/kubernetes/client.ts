@@ -237,7 +237,9 @@ function load(kubeconfig: KubeConfig, { kubeconfig: file, context }: ClusterOpti
     else kubeconfig.loadFromFile(file);
   } catch (cause) {
     const { code, path, message } = cause as NodeJS.ErrnoException;
-    const why = code === "ENOENT" ? `there is no ${path}` : code === undefined ? oneLine(message) : message;
+    // The library looks into the document without asking what it is.
+    const what = cause instanceof TypeError ? "it is not one" : oneLine(message);
+    const why = code === "ENOENT" ? `there is no ${path}` : what;
     const hint = "Name one with --kubeconfig FILE or $KUBECONFIG.";
     throw new UserError("E_KUBECONFIG", `the kubeconfig${from ? ` ${from}` : ""} cannot be used: ${why}`, {
       exit: Exit.missing,
