@@ -1,13 +1,22 @@
 // apply, diff and delete against a real API server with Istio's custom resource definitions.
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { text } from "node:stream/consumers";
+import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
+import { parse } from "yaml";
 import { UserError } from "../../tools/errors.js";
 import { INSTANCE, type IstioObject, MANAGED_BY, type Manifest } from "../../tools/istio/resource.js";
 import { Cluster, type ConnectOptions } from "../../tools/kubernetes/client.js";
 import { difference } from "../../tools/kubernetes/difference.js";
-import { KINDS, plural } from "../../tools/kubernetes/kinds.js";
-import { apply, gone, members, name, plan, remove } from "../../tools/kubernetes/set.js";
+import { KINDS, plural, rules } from "../../tools/kubernetes/kinds.js";
+import { addedTo, apply, gone, members, name, plan, remove } from "../../tools/kubernetes/set.js";
+import { packageRoot } from "../../tools/paths.js";
 import { ApiServer, Line } from "./lab/apiserver.js";
 
+const cli = join(packageRoot, "dist", "tools", "cli.js");
 let server: ApiServer;
 let cluster: Cluster;
 
@@ -38,7 +47,7 @@ const plugin = (tag: string, match: object = { ports: [{ number: 20880 }] }) =>
     match: [match],
     pluginConfig: { protocol: "dubbo", limits: { frameBytes: 1024 } },
   });
-const rules = () =>
+const subsets = () =>
   object("DestinationRule", { host: "greeter", subsets: [{ name: "v1", labels: { version: "v1" } }] });
 const routes = () =>
   object("VirtualService", {
@@ -77,7 +86,7 @@ async function refusal(action: Promise<unknown>): Promise<{ code: string; text: 
 }
 
 test("without Istio's definitions all says so", async () => {
-  const { code, text } = await refusal(plan(cluster, set(plugin("1"), rules()), { prune: true }));
+  const { code, text } = await refusal(plan(cluster, set(plugin("1"), subsets()), { prune: true }));
   expect(code).toBe("E_NO_KIND");
   expect(text).toContain("the cluster knows no WasmPlugin (extensions.istio.io/v1alpha1)");
   expect(text).toContain("the cluster knows no DestinationRule (networking.istio.io/v1)");
@@ -94,11 +103,11 @@ test("each kind that this tool writes is served, under the name that RBAC has fo
 });
 
 test("objects are created, configured, left alone", async () => {
-  expect(await applied(set(plugin("1"), rules()))).toEqual([
+  expect(await applied(set(plugin("1"), subsets()))).toEqual([
     "WasmPlugin shop/greeter.shop created",
     "DestinationRule shop/greeter.shop created",
   ]);
-  expect(await applied(set(plugin("2"), rules()))).toEqual([
+  expect(await applied(set(plugin("2"), subsets()))).toEqual([
     "WasmPlugin shop/greeter.shop configured",
     "DestinationRule shop/greeter.shop unchanged",
   ]);
@@ -119,7 +128,7 @@ test("a difference is what would change, and nothing of what the server notes do
   expect(text).toContain("--- /dev/null\n+++ applied VirtualService shop/greeter.shop\n");
   expect(text).toContain("--- live DestinationRule shop/greeter.shop\n+++ /dev/null\n");
   expect(text).not.toMatch(/managedFields|resourceVersion|uid:|creationTimestamp|generation|status/);
-  expect(difference(await plan(cluster, set(plugin("2"), rules()), { prune: true }))).toBe("");
+  expect(difference(await plan(cluster, set(plugin("2"), subsets()), { prune: true }))).toBe("");
 });
 
 test("what is no longer in the set is pruned, unless that is not wanted", async () => {
@@ -137,7 +146,7 @@ test("what is no longer in the set is pruned, unless that is not wanted", async 
 test("a schema's refusals come all at once, and nothing of the set is applied", async () => {
   const broken = plugin("9", { ports: [{ number: 99_999 }] });
   broken.spec.type = "NETWROK";
-  const undeclared = rules();
+  const undeclared = subsets();
   undeclared.spec.hots = "greeter";
   const { code, text } = await refusal(applied(set(routes(), broken, undeclared)));
   expect(code).toBe("E_INVALID");
@@ -190,12 +199,13 @@ test("a Sidecar of the user's that entries are joined with stays the user's", as
   expect(await applied(set(plugin("3")))).toEqual(["WasmPlugin shop/greeter.shop unchanged"]);
   expect((await members(cluster, ["greeter.shop"])).map(name)).toEqual(["WasmPlugin shop/greeter.shop"]);
   expect((await cluster.read(theirs))?.spec).toMatchObject({ egress: [{ hosts: ["*/*"] }] });
+  expect((await addedTo(cluster)).map(name)).toEqual(["Sidecar shop/default"]);
 });
 
 test("deleting takes what carries the labels, in every namespace, and waits for finalizers", async () => {
   const far = plugin("3");
   far.metadata.namespace = "faraway";
-  await applied(set(plugin("3"), rules(), far));
+  await applied(set(plugin("3"), subsets(), far));
   const path = "/apis/extensions.istio.io/v1alpha1/namespaces/faraway/wasmplugins/greeter.shop";
   const finalizers = (names: string[]) =>
     server.ask("PATCH", path, { metadata: { finalizers: names } }, "application/merge-patch+json");
@@ -222,7 +232,7 @@ test("deleting takes what carries the labels, in every namespace, and waits for 
 test("a server that goes away half-way: what is done and what is not is known, and the same again finishes it", async () => {
   const line = await Line.to(server.port);
   const by = await connect(await server.kubeconfig({ port: line.port }));
-  const manifest = set(plugin("4"), rules(), routes());
+  const manifest = set(plugin("4"), subsets(), routes());
   const lines: string[] = [];
   const { code, text } = await refusal(
     apply(by, await plan(by, manifest, { prune: true }), {
@@ -251,7 +261,7 @@ test("Ctrl-C between two objects stops there and says so", async () => {
   const interrupted = new AbortController();
   const signal = interrupted.signal;
   const by = await connect(await server.kubeconfig(), { signal });
-  const plans = await plan(by, set(plugin("5"), rules()), { prune: true });
+  const plans = await plan(by, set(plugin("5"), subsets()), { prune: true });
   const { code, text } = await refusal(apply(by, plans, { force: false, signal, done: () => interrupted.abort() }));
   expect(code).toBe("E_INCOMPLETE");
   expect(text).toContain("1 of 3 done, then: interrupted");
@@ -267,4 +277,51 @@ test("credentials that are wrong, and a server that is not the one", async () =>
   expect(stranger.text).toContain("does not accept the credentials");
   const impostor = await tried(await server.kubeconfig({ trusts: "stranger" }));
   expect(impostor.code).toBe("E_CERTIFICATE");
+});
+
+test("the commands", async () => {
+  const kubeconfig = await server.kubeconfig();
+  const folder = await mkdtemp(join(tmpdir(), "meltemi-apply-"));
+  onTestFinished(() => rm(folder, { recursive: true }));
+  const image = (digit: string) => ["--image", `ghcr.io/acme/meltemi@sha256:${digit.repeat(64)}`];
+  await writeFile(
+    join(folder, "meltemi.yaml"),
+    `protocol: dubbo
+service: { name: orders, bind: 20880, endpoints: [20881] }
+istio: { namespace: shop, ports: [{ port: 20880 }] }
+`,
+  );
+  const meltemi = async (...args: string[]) => {
+    const child = spawn(process.execPath, [cli, ...args, "--kubeconfig", kubeconfig], { cwd: folder });
+    const [out, err, [exit]] = await Promise.all([text(child.stdout), text(child.stderr), once(child, "close")]);
+    return { out, err, exit };
+  };
+  const plugin = "WasmPlugin shop/observe-servers.orders.shop";
+
+  expect(await meltemi("apply", "--dry-run", ...image("1"))).toMatchObject({
+    exit: 0,
+    out: `${plugin} created (dry run)\n`,
+    err: expect.stringContaining(`cluster lab, https://127.0.0.1:${server.port}`),
+  });
+  const before = await meltemi("diff", ...image("1"));
+  expect(before).toMatchObject({ exit: 4, out: expect.stringContaining(`--- /dev/null\n+++ applied ${plugin}\n`) });
+  expect(await meltemi("apply", ...image("1"))).toMatchObject({ exit: 0, out: `${plugin} created\n` });
+  expect(await meltemi("diff", ...image("1"))).toMatchObject({ exit: 0, out: "" });
+  expect(await meltemi("diff", ...image("2"))).toMatchObject({
+    exit: 4,
+    out: expect.stringMatching(/^- {2}url:.*1{64}$/m),
+  });
+  expect(await meltemi("diff", ...image("2"), "--context", "nowhere")).toMatchObject({
+    exit: 3,
+    err: expect.stringContaining("contexts with --context: lab, elsewhere"),
+  });
+  expect(await meltemi("delete", "--dry-run")).toMatchObject({ exit: 0, out: `${plugin} deleted (dry run)\n` });
+  expect(await meltemi("delete", "--service", "orders.shop")).toMatchObject({ exit: 0, out: `${plugin} deleted\n` });
+  expect(await meltemi("delete")).toMatchObject({
+    exit: 0,
+    out: "",
+    err: expect.stringContaining("nothing in the cluster carries the labels of orders.shop"),
+  });
+  const role = parse((await meltemi("apply", "--print-rbac")).out);
+  expect(role).toMatchObject({ kind: "ClusterRole", rules: rules() });
 });

@@ -3,7 +3,7 @@ import { filesOf, loadModels } from "../deployment.js";
 import { serviceName } from "../istio/mesh.js";
 import { type ClusterOptions, clusterOptions } from "../kubernetes/client.js";
 import { say, withCluster } from "../kubernetes/session.js";
-import { gone, members, name, remove } from "../kubernetes/set.js";
+import { addedTo, gone, members, name, remove } from "../kubernetes/set.js";
 import { wholeNumber } from "../options.js";
 import { defaultModule } from "../paths.js";
 
@@ -41,6 +41,9 @@ async function action(files: string[], options: Options, command: Command): Prom
   const services = service ?? (await loadModels(filesOf(files), options)).map(serviceName);
   await withCluster(options, async (cluster, signal) => {
     const found = await members(cluster, services);
+    // Without the module behind them such entries are an outage.
+    for (const sidecar of await addedTo(cluster))
+      say(`${name(sidecar)} is not deleted: take out of it what apply --merge has added for ${services.join(", ")}`);
     if (found.length === 0) say(`nothing in the cluster carries the labels of ${services.join(", ")}`);
     if (dryRun) {
       for (const object of found) process.stdout.write(`${name(object)} deleted (dry run)\n`);

@@ -43,6 +43,7 @@ export interface LiveObject extends Reference {
     annotations?: Record<string, string>;
     deletionTimestamp?: string;
     finalizers?: string[];
+    managedFields?: { manager?: string; operation?: string }[];
   };
   spec?: unknown;
   status?: unknown;

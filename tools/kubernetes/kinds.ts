@@ -5,7 +5,7 @@ export interface Kind {
   kind: string;
 }
 
-/** All that this tool writes, in the order in which it is applied: what others refer to comes first. */
+/** All that this tool writes. What others refer to comes first. */
 export const KINDS: readonly Kind[] = [
   { apiVersion: "extensions.istio.io/v1alpha1", kind: "WasmPlugin" },
   { apiVersion: "extensions.istio.io/v1alpha1", kind: "TrafficExtension" },

@@ -3,8 +3,8 @@ import { isDeepStrictEqual } from "node:util";
 import { Exit, UserError } from "../errors.js";
 import { interrupted } from "../interrupt.js";
 import { INSTANCE, type IstioObject, MANAGED_BY, type Manifest } from "../istio/resource.js";
-import type { Cluster, LiveObject, Reference } from "./client.js";
-import { KINDS } from "./kinds.js";
+import { type Cluster, FIELD_MANAGER, type ListOptions, type LiveObject, type Reference } from "./client.js";
+import { KINDS, type Kind } from "./kinds.js";
 import { nameOf } from "./problem.js";
 
 /*
@@ -182,15 +182,27 @@ const POLL_MS = 250;
 export async function members(cluster: Cluster, services: readonly string[]): Promise<LiveObject[]> {
   const labels = { [MANAGED_BY]: ["meltemi"], [INSTANCE]: services };
   const found: LiveObject[] = [];
-  for (const { apiVersion, kind } of KINDS.toReversed()) {
-    try {
-      found.push(...(await cluster.list(apiVersion, kind, { labels })));
-    } catch (error) {
-      // A version of Istio without this kind has none of it.
-      if (!(error instanceof UserError) || error.code !== "E_NO_KIND") throw error;
-    }
-  }
+  for (const kind of KINDS.toReversed()) found.push(...(await all(cluster, kind, { labels })));
   return found;
+}
+
+/** Sidecars that somebody else owns and that this tool has added entries to. */
+export async function addedTo(cluster: Cluster): Promise<LiveObject[]> {
+  const sidecars = await all(cluster, { apiVersion: "networking.istio.io/v1", kind: "Sidecar" });
+  return sidecars.filter(
+    (object) =>
+      !isOurs(object) && object.metadata.managedFields?.some(({ manager }) => manager === FIELD_MANAGER) === true,
+  );
+}
+
+/** A version of Istio without a kind has none of it. */
+async function all(cluster: Cluster, { apiVersion, kind }: Kind, options?: ListOptions): Promise<LiveObject[]> {
+  try {
+    return await cluster.list(apiVersion, kind, options);
+  } catch (error) {
+    if (error instanceof UserError && error.code === "E_NO_KIND") return [];
+    throw error;
+  }
 }
 
 /**
