@@ -169,7 +169,7 @@ class Processor implements thrift.Processor {
  */
 export async function startThriftServer(
   dialect: Dialect,
-  { version = "v1", services = [] as readonly string[] } = {},
+  { version = "v1", services = [] as readonly string[], host = "127.0.0.1", port = 0 } = {},
 ): Promise<ThriftServer> {
   const notes: string[] = [];
   const open = new Set<Socket>();
@@ -202,7 +202,7 @@ export async function startThriftServer(
     open.add(socket);
     socket.on("close", () => open.delete(socket));
   });
-  server.listen(0, "127.0.0.1");
+  server.listen(port, host);
   await once(server, "listening");
   return {
     port: (server.address() as AddressInfo).port,
@@ -274,9 +274,9 @@ class Client {
 export async function connectThrift(
   port: number,
   dialect: Dialect,
-  { service, infos = {} }: { service?: string; infos?: Record<string, string> } = {},
+  { service, infos = {}, host = "127.0.0.1" }: { service?: string; infos?: Record<string, string>; host?: string } = {},
 ): Promise<ThriftClient> {
-  const connection = thrift.createConnection("127.0.0.1", port, options(dialect));
+  const connection = thrift.createConnection(host, port, options(dialect));
   await once(connection, "connect");
   const client = service
     ? new thrift.Multiplexer().createClient(service, Client, connection)
