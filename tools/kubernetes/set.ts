@@ -50,19 +50,23 @@ function isOurs({ metadata }: Pick<LiveObject, "metadata">, services?: readonly 
  */
 export async function plan(cluster: Cluster, manifest: Manifest, { prune }: { prune: boolean }): Promise<Plan> {
   const refused: UserError[] = [];
-  const orRefused = <T>(error: unknown): T | undefined => {
-    if (!(error instanceof UserError) || GLOBAL.includes(error.code)) throw error;
-    refused.push(error);
-    return undefined;
+  const unlessRefused = async <T>(asked: Promise<T>): Promise<T[]> => {
+    try {
+      return [await asked];
+    } catch (error) {
+      if (!(error instanceof UserError) || GLOBAL.includes(error.code)) throw error;
+      refused.push(error);
+      return [];
+    }
   };
-  const steps: (Step | undefined)[] = [];
+  const steps: Step[] = [];
   // One after the other: the first of a dead server's errors is enough.
   for (const { object } of manifest.resources)
-    steps.push(await step(cluster, object, manifest.names).catch<Step | undefined>(orRefused));
-  const stale = prune ? await members(cluster, manifest.names).catch<LiveObject[] | undefined>(orRefused) : [];
+    steps.push(...(await unlessRefused(step(cluster, object, manifest.names))));
+  const [found = []] = prune ? await unlessRefused(members(cluster, manifest.names)) : [];
   if (refused.length > 0) throw together("refused", refused, prune);
   const kept = new Set(manifest.resources.map(({ object }) => key(object)));
-  return { steps: steps as Step[], prune: (stale as LiveObject[]).filter((object) => !kept.has(key(object))) };
+  return { steps, prune: found.filter((object) => !kept.has(key(object))) };
 }
 
 /** What is no fault of an object, and the same for all others. */
