@@ -251,9 +251,9 @@ export class Client {
     // Of a page of some proxy the status says enough.
     const text = await this.read(response, TEXT_BYTES).then(String, () => "");
     const { code = "", message = "" } = complaint.safeParse(parseJson(text)).data?.errors[0] ?? {};
-    const plain = /^text\/plain/.test(response.headers.get("content-type") ?? "") ? text.trim() : "";
-    const words = message || code || plain.slice(0, 200) || response.statusText;
-    return { code, words };
+    const plain = /^\s*</.test(text) ? "" : text.trim();
+    const words = message || code || plain || response.statusText;
+    return { code, words: words.replace(/\p{Cc}+/gu, " ").slice(0, 300) };
   }
 
   /** Why a request came to nothing. */
@@ -284,8 +284,9 @@ export class Client {
         hint: "Check the registry, the repository and the tag or digest. Some registries want a repository to be made first.",
       });
     }
-    if (status === 400 && /HTTP request to an HTTPS server/.test(words)) {
-      return new UserError("E_CERTIFICATE", `${url.host} speaks TLS, and we spoke plain HTTP`, {
+    // Servers that expect TLS say so in the body, if there is one.
+    if (status === 400 && url.protocol === "http:" && (method === "HEAD" || /HTTPS/.test(words))) {
+      return new UserError("E_CERTIFICATE", `${url.host} wants TLS, as it seems: ${words}`, {
         exit: Exit.missing,
         hint: isLocal(registry)
           ? "Registries of this machine are expected without TLS: use the machine's name in place of its local address."

@@ -22,7 +22,7 @@ export const layouts: readonly Layout[] = ["compat", "docker", "artifact"];
 export interface Blob {
   readonly mediaType: string;
   readonly digest: string;
-  readonly bytes: Uint8Array;
+  readonly bytes: Buffer;
 }
 
 export interface Image {
@@ -81,7 +81,7 @@ const index = z.object({ manifests: z.array(descriptor) });
 const config = z.object({ config: z.object({ Labels: z.record(z.string(), z.string()).nullish() }).optional() });
 
 export function blob(mediaType: string, bytes: Uint8Array): Blob {
-  return { mediaType, digest: digestOf(bytes), bytes };
+  return { mediaType, digest: digestOf(bytes), bytes: Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength) };
 }
 
 export function digestOf(bytes: Uint8Array): string {
@@ -138,7 +138,7 @@ async function tarOf(wasm: Uint8Array): Promise<Buffer> {
 }
 
 /** What a manifest refers to, each once, all of it bounded in size. */
-export function contentsOf(bytes: Uint8Array, what: string): Descriptor[] {
+export function contentsOf(bytes: Buffer, what: string): Descriptor[] {
   const { config, layers } = parse(manifest, bytes, what);
   const all = new Map([config, ...layers].map((of) => [of.digest, of]));
   if ([...all.values()].reduce((sum, { size }) => sum + size, 0) > MAX_IMAGE_BYTES)
@@ -152,7 +152,7 @@ export function isIndex(mediaType: string): boolean {
 }
 
 /** The image of a list that Istio's agent would take: that for linux/amd64, or one for no platform in particular. */
-export function choose(list: Uint8Array, what: string): Descriptor {
+export function choose(list: Buffer, what: string): Descriptor {
   const found = manifestsOf(list, what).find(
     ({ platform }) => !platform || (platform.os === "linux" && platform.architecture === "amd64"),
   );
@@ -160,7 +160,7 @@ export function choose(list: Uint8Array, what: string): Descriptor {
   throw notModule(what, "it is a list of images, and none of them is for linux/amd64");
 }
 
-export function manifestsOf(list: Uint8Array, what: string): Descriptor[] {
+export function manifestsOf(list: Buffer, what: string): Descriptor[] {
   return parse(index, list, what).manifests;
 }
 
@@ -168,7 +168,7 @@ export function manifestsOf(list: Uint8Array, what: string): Descriptor[] {
 export async function unpackImage(
   { manifest: { bytes, mediaType }, blobs }: Image,
   what: string,
-): Promise<{ wasm: Uint8Array; version: string | undefined }> {
+): Promise<{ wasm: Buffer; version: string | undefined }> {
   const content = parse(manifest, bytes, what);
   const bytesOf = ({ digest }: Descriptor) => {
     const found = blobs.find((blob) => blob.digest === digest);
@@ -180,7 +180,7 @@ export async function unpackImage(
   const docker = (content.mediaType ?? mediaType) === MediaType.dockerManifest;
   const last = layers.at(-1);
   const raw = layers.length === 2 && !docker ? layers.find((layer) => layer.mediaType === MediaType.module) : undefined;
-  let wasm: Uint8Array;
+  let wasm: Buffer;
   if (raw) wasm = bytesOf(raw);
   else if (last && last.mediaType === (docker ? MediaType.dockerLayer : MediaType.layer)) {
     wasm = await moduleIn(bytesOf(last), what);
@@ -190,12 +190,11 @@ export async function unpackImage(
   }
   if (wasm.length > MAX_MODULE_BYTES) throw tooLarge(`the module in ${what}`, MAX_MODULE_BYTES);
 
-  const labels = () =>
-    config.safeParse(JSON.parse(Buffer.from(bytesOf(content.config)).toString())).data?.config?.Labels;
+  const labels = () => config.safeParse(JSON.parse(bytesOf(content.config).toString())).data?.config?.Labels;
   return { wasm, version: annotations[VERSION] ?? (raw ? undefined : labels()?.[VERSION]) };
 }
 
-async function moduleIn(layer: Uint8Array, what: string): Promise<Buffer> {
+async function moduleIn(layer: Buffer, what: string): Promise<Buffer> {
   let tar: Buffer;
   try {
     tar = await promisify(gunzip)(layer, { maxOutputLength: MAX_MODULE_BYTES });
@@ -230,9 +229,9 @@ export function wrongDigest(what: string, expected: string, found: string): User
   });
 }
 
-function parse<T>(schema: z.ZodType<T>, bytes: Uint8Array, what: string): T {
+function parse<T>(schema: z.ZodType<T>, bytes: Buffer, what: string): T {
   try {
-    return schema.parse(JSON.parse(Buffer.from(bytes).toString()));
+    return schema.parse(JSON.parse(bytes.toString()));
   } catch (cause) {
     throw notModule(what, "its manifest is not one of OCI or Docker", cause);
   }
