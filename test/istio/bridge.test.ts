@@ -2,25 +2,101 @@ import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vites
 import { eventually } from "../e2e/harness.js";
 import { connect, type DubboClient, StatusError } from "../peers/dubbo/client.js";
 import { blob, type DubboServer, greeter, orders, startServer } from "../peers/dubbo/server.js";
+import { manifestOf } from "./lab/command.js";
 import { assertSound, GREETER, manifests, requests, startWorld, type World } from "./lab/harness.js";
+import { complaints } from "./lab/istioctl.js";
+import type { KubernetesObject } from "./lab/kubernetes.js";
+import { Registry } from "./lab/registry.js";
 
-/** Between the sidecars, as the name of the Service's port has it. */
-describe.each([
-  ["HTTP/2", { NAME: "http2-dubbo", PROTOCOL: "HTTP2" }],
-  ["HTTP/1.1", { NAME: "http-dubbo", PROTOCOL: "HTTP" }],
-])("the bridge, over %s", (_, words) => {
-  const basis = manifests(["world", "service", "sidecars", "bridge"], words);
+const [v1, v2] = [{ subset: "v1" }, { subset: "v2" }];
+
+/** What each request of `greeter` meets, by what the test is about. */
+const rules = {
+  "by method": [
+    { name: "one-method", match: { service: greeter, method: "add" }, ...v2 },
+    { name: "one-service", match: { service: orders }, ...v2 },
+    { name: "one-tenant", match: { tenant: "blue" }, ...v2 },
+    { name: "not-so-old", match: { age: { range: { min: 18 } }, method: { not: { prefix: "say" } } }, ...v2 },
+    { name: "the-rest", ...v1 },
+  ],
+  weights: [
+    {
+      name: "split",
+      route: [
+        { ...v1, weight: 80 },
+        { ...v2, weight: 20 },
+      ],
+    },
+  ],
+  faults: [
+    { name: "denied", match: { method: "add" }, fault: { abort: { httpStatus: 403 } }, ...v1 },
+    { name: "down", match: { method: "echo" }, fault: { abort: { httpStatus: 503 } }, ...v1 },
+    { name: "late", match: { method: "slow" }, timeout: "200ms", ...v1 },
+    { name: "others", ...v1 },
+  ],
+  headers: [
+    { name: "changed", headers: { request: { set: { tenant: "green", region: "south" }, remove: ["secret"] } }, ...v1 },
+  ],
+  limits: [
+    { name: "limited", match: { method: "add" }, rateLimit: { requests: 5, per: "1h" }, ...v1 },
+    { name: "unlimited", ...v1 },
+  ],
+  mirror: [{ name: "twice", mirror: v2, ...v1 }],
+  // Ten times, because the one that fails at once is the least busy one, which is what Envoy looks for.
+  retries: [{ name: "again", subset: "any", retries: { attempts: 10 } }],
+};
+
+describe("the bridge", () => {
+  let registry: Registry;
   let world: World<DubboServer>;
+  /** Copies of sayHello that no client knows of. */
+  let mirrored = 0;
+
+  /** The cluster, and in it what the tool prints for these rules. */
+  async function cluster(routes: readonly object[], more: object = {}): Promise<KubernetesObject[]> {
+    const local = (port: number) => [`127.0.0.1:${port}`];
+    const subsets = [
+      { name: "v1", endpoints: local(20881) },
+      { name: "v2", endpoints: local(20882) },
+      { name: "any", endpoints: local(20881), labels: { app: "greeter" } },
+    ];
+    const printed = await manifestOf(
+      {
+        protocol: "dubbo",
+        mode: "bridge",
+        service: { name: "greeter", bind: "127.0.0.1:20880", subsets },
+        routes,
+        istio: {
+          ports: [{ port: 20880, serverPort: 20881 }],
+          address: GREETER.host,
+          clients: [{ labels: { app: "app" } }],
+          servers: { address: "pod" },
+        },
+        ...more,
+      },
+      "--image",
+      `${registry.address}/mesh/meltemi:1`,
+    );
+    const objects = [...manifests(["world", "service"], { NAME: "http2-dubbo" }), ...printed];
+    expect(complaints(objects)).toEqual([]);
+    return objects;
+  }
 
   beforeAll(async () => {
-    world = await startWorld({ objects: basis, serve: startServer });
+    registry = await Registry.start();
+    await registry.push();
+    world = await startWorld({ objects: await cluster(rules["by method"]), serve: startServer });
   });
-  afterAll(() => world?.stop());
+  afterAll(async () => {
+    await world?.stop();
+    await registry?.stop();
+  });
 
-  /** Has istiod route by one more manifest, and answers clients once the sidecar of the client's pod does so. */
-  async function routed(manifest: string, clients = 1): Promise<[DubboClient, ...DubboClient[]]> {
-    world.mesh.set([...basis, ...manifests([manifest])]);
-    await eventually(async () => expect((await world.app.virtualHosts("20880"))[0]?.from).toEqual([manifest]));
+  /** Has the mesh do as these rules say, and answers clients once the sidecar of the client's pod does so. */
+  async function routed(by: keyof typeof rules, clients = 1): Promise<[DubboClient, ...DubboClient[]]> {
+    world.mesh.set(await cluster(rules[by]));
+    const names = rules[by].map(({ name }) => name);
+    await eventually(async () => expect((await world.app.virtualHosts("20880"))[0]?.routes).toEqual(names));
     const connected = await times(clients, () => connect(GREETER));
     onTestFinished(() => Promise.all(connected.map((client) => client.close())).then(() => {}));
     return connected as [DubboClient, ...DubboClient[]];
@@ -39,10 +115,10 @@ describe.each([
   }
 
   it("stands before istiod's http_connection_manager at the client and before tcp_proxy at the server", async () => {
-    const plugin = (name: string) => expect.stringContaining(`default.${name}~`);
-    const lift = [[plugin("meltemi-lift"), "envoy.filters.network.http_connection_manager"]];
+    const plugin = (name: string) => expect.stringContaining(`.${name}.greeter.default~`);
+    const lift = [[plugin("lift"), "envoy.filters.network.http_connection_manager"]];
     await eventually(async () => expect(await world.app.chains("10.96.0.10_20880")).toEqual(lift));
-    const lower = [[plugin("meltemi-lower"), "envoy.filters.network.tcp_proxy"]];
+    const lower = [[plugin("lower"), "envoy.filters.network.tcp_proxy"]];
     expect(await world.v1.sidecar.chains("10.9.0.11_20880")).toEqual(lower);
 
     const diverted = await world.mesh.sidecar("app", { ...world.options, interception: "REDIRECT" });
@@ -51,14 +127,14 @@ describe.each([
   });
 
   it("finds routes by the address that clients connect to", async () => {
-    await routed("by-method");
+    await routed("by method");
     const [host, rest] = await world.app.virtualHosts("20880");
     expect(host?.domains).toContain(GREETER.host);
     expect(rest?.domains).toEqual(["*"]);
   });
 
   it("routes each request of a connection by its service, method and metadata", async () => {
-    const [client] = await routed("by-method");
+    const [client] = await routed("by method");
     const add = await reached("add", () =>
       times(30, (i) => expect(client.call(greeter, "add", [i, 1])).resolves.toBe(i + 1)),
     );
@@ -73,6 +149,10 @@ describe.each([
       }),
     );
     expect(hello).toEqual({ v1: 30, v2: 10 });
+    const aged = await reached("attachment", () =>
+      times(30, (i) => client.call(greeter, "attachment", ["age"], { attachments: i < 20 ? { age: `${i}` } : {} })),
+    );
+    expect(aged).toEqual({ v1: 28, v2: 2 });
   });
 
   it("routes by weight", async () => {
@@ -126,6 +206,29 @@ describe.each([
     });
   });
 
+  it("limits requests", async () => {
+    const [client] = await routed("limits");
+    const outcomes: string[] = [];
+    const passed = await reached("add", async () => {
+      for (let i = 0; i < 20; i++) {
+        const outcome = client.call(greeter, "add", [1, 2]).then(String, (error: Error) => error.message);
+        outcomes.push(await outcome);
+      }
+    });
+    expect(outcomes).toEqual([...Array(5).fill("3"), ...Array(15).fill("HTTP 429: local_rate_limited")]);
+    expect(passed).toEqual({ v1: 5, v2: 0 });
+    expect(await client.call(greeter, "sayHello", ["still"])).toBe("Hello still from v1");
+  });
+
+  it("mirrors requests", async () => {
+    const [client] = await routed("mirror");
+    const before = world.v2.server.stats.requests.sayHello ?? 0;
+    const hello = await times(10, () => client.call(greeter, "sayHello", ["fig"]));
+    expect(new Set(hello)).toEqual(new Set(["Hello fig from v1"]));
+    await eventually(() => expect((world.v2.server.stats.requests.sayHello ?? 0) - before).toBe(10));
+    mirrored += 10;
+  });
+
   it("carries large frames, one-way requests and heartbeats", async () => {
     const [client] = await routed("weights");
     const bytes = blob(1_048_577);
@@ -164,8 +267,11 @@ describe.each([
       const client = await requests(world.app);
       const servers = [await requests(world.v1.sidecar), await requests(world.v2.sidecar)];
       const sum = (name: string) => servers.reduce((total, counted) => total + (counted[name] ?? 0), 0);
-      for (const method of ["add", "sayHello", "attachment"])
-        expect(sum(`inbound ${greeter} ${method} ok`), method).toBe(client[`outbound ${greeter} ${method} ok`]);
+      for (const method of ["add", "sayHello", "attachment"]) {
+        const copies = method === "sayHello" ? mirrored : 0;
+        const asked = client[`outbound ${greeter} ${method} ok`] ?? 0;
+        expect(sum(`inbound ${greeter} ${method} ok`), method).toBe(asked + copies);
+      }
       expect(client).toMatchObject({
         [`outbound ${greeter} add denied`]: 10,
         [`outbound ${greeter} echo unavailable`]: 10,

@@ -69,7 +69,9 @@ export function rateLimits(
     component: "limits",
     why,
   };
-  return [resource(model, at, { ...(labels && { workloadSelector: { labels } }), configPatches })];
+  // After filters of others that have none: what they insert before the router stands before these.
+  const priority = 10;
+  return [resource(model, at, { ...(labels && { workloadSelector: { labels } }), priority, configPatches })];
 }
 
 /** Of a Service, as istiod names it. */

@@ -215,7 +215,7 @@ interface FilterChain {
 }
 interface VirtualHost {
   domains: string[];
-  routes: { metadata?: { filter_metadata?: { istio?: { config?: string } } } }[];
+  routes: { name?: string }[];
 }
 
 /** A line of the log of an agent, or of the Envoy that it has started. */
@@ -258,14 +258,11 @@ export class Sidecar {
     return chains.map(({ filters }) => filters.map(({ name }) => name));
   }
 
-  /** The virtual hosts of a route configuration: their domains, and the VirtualServices that their routes come from. */
-  async virtualHosts(routes: string): Promise<{ domains: string[]; from: string[] }[]> {
+  /** The virtual hosts of a route configuration: their domains, and the names of their routes. */
+  async virtualHosts(routes: string): Promise<{ domains: string[]; routes: string[] }[]> {
     const all = (await this.configs()).flatMap(({ dynamic_route_configs = [] }) => dynamic_route_configs);
     const hosts = all.find(({ route_config }) => route_config.name === routes)?.route_config.virtual_hosts ?? [];
-    return hosts.map(({ domains, routes }) => {
-      const from = routes.flatMap(({ metadata }) => metadata?.filter_metadata?.istio?.config?.split("/").at(-1) ?? []);
-      return { domains, from: [...new Set(from)] };
-    });
+    return hosts.map(({ domains, routes }) => ({ domains, routes: routes.map(({ name = "" }) => name) }));
   }
 
   async stop(): Promise<void> {
