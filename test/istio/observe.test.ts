@@ -1,19 +1,23 @@
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { eventually } from "../e2e/harness.js";
-import { connect } from "../peers/dubbo/client.js";
+import { ConnectionLost, connect } from "../peers/dubbo/client.js";
 import { type DubboServer, greeter, startServer } from "../peers/dubbo/server.js";
 import { assertSound, GREETER, manifests, requests, startWorld, type World } from "./lab/harness.js";
+import { Registry } from "./lab/registry.js";
 
+let registry: Registry;
 let world: World<DubboServer>;
 
 beforeAll(async () => {
-  const words = { NAME: "tcp-dubbo", PROTOCOL: "TCP" };
-  world = await startWorld({
-    objects: manifests(["world", "service", "sidecars", "observe"], words),
-    serve: startServer,
-  });
+  registry = await Registry.start();
+  const words = { PROTOCOL: "TCP", MODULE: await registry.push() };
+  const objects = manifests(["world", "service", "sidecars", "observe"], words);
+  world = await startWorld({ objects, serve: startServer });
 });
-afterAll(() => world?.stop());
+afterAll(async () => {
+  await world?.stop();
+  await registry?.stop();
+});
 
 it("stands before tcp_proxy on both sides", async () => {
   const { app, v1 } = world;
@@ -23,6 +27,11 @@ it("stands before tcp_proxy on both sides", async () => {
     expect(await app.chains("10.96.0.10_20880")).toEqual([[plugin("meltemi-client"), terminal]]),
   );
   expect(await v1.sidecar.chains("10.9.0.11_20880")).toEqual([[plugin("meltemi-server"), terminal]]);
+});
+
+it("stands where nothing but mTLS comes in", async () => {
+  const direct = await connect({ host: "10.9.0.11", port: 20880 });
+  await expect(direct.call(greeter, "add", [1, 2])).rejects.toThrow(ConnectionLost);
 });
 
 it("counts requests in the sidecars of client and server", async () => {

@@ -1,12 +1,19 @@
-import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { packImage } from "../../../tools/oci/image.js";
+import { parseReference } from "../../../tools/oci/reference.js";
+import { pushImage } from "../../../tools/oci/registry.js";
+import { defaultModule } from "../../../tools/paths.js";
 import { Daemon } from "./daemon.js";
 
 /** Who may use a registry that wants to know who asks. */
 export const ACCOUNT = { username: "meltemi", password: "etesian" };
 /** The same as `htpasswd -B` writes it; the registry takes no other hash than bcrypt. */
 const HTPASSWD = "meltemi:$2b$05$meltemimeltemimeltemiuh3SPPm1vr21m3VW68GvSCG3KkpeCDIu";
+
+/** Istio's agent takes any realm for the URL of a token server, and refuses what is none or leads into a private network. */
+const REALM = "https://registry.example/";
 
 export interface RegistryOptions {
   /** Whether it answers only to ACCOUNT. Default false. */
@@ -68,8 +75,9 @@ export class Registry {
       JSON.stringify({
         version: "0.1",
         storage: { filesystem: { rootdirectory: data } },
-        http: { addr: this.address },
-        ...(this.auth && { auth: { htpasswd: { realm: "meltemi", path: users } } }),
+        // By the secret it knows again the uploads that began before it was down.
+        http: { addr: this.address, secret: "meltemi" },
+        ...(this.auth && { auth: { htpasswd: { realm: REALM, path: users } } }),
       }),
     );
     this.daemon = await Daemon.start("docker-registry", {
@@ -82,6 +90,14 @@ export class Registry {
         return port && `http://127.0.0.1:${port}/`;
       },
     });
+  }
+
+  /** Pushes the module and gives the URL that pins it; another `build` makes another image of the same module. */
+  async push(build = "1"): Promise<string> {
+    const image = await packImage(await readFile(defaultModule), "compat", { build });
+    const credentials = { secret: this.auth ? ACCOUNT : undefined, from: "the test" };
+    await pushImage(parseReference(`${this.address}/mesh/meltemi:${build}`), image, { credentials });
+    return `oci://${this.address}/mesh/meltemi@${image.manifest.digest}`;
   }
 
   async down(): Promise<void> {
