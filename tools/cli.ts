@@ -2,6 +2,7 @@
 import { Command, CommanderError } from "commander";
 import { apply } from "./commands/apply.js";
 import { build } from "./commands/build.js";
+import { check } from "./commands/check.js";
 import { deleteCommand } from "./commands/delete.js";
 import { diff } from "./commands/diff.js";
 import { inspect } from "./commands/inspect.js";
@@ -10,11 +11,12 @@ import { pull } from "./commands/pull.js";
 import { push } from "./commands/push.js";
 import { run } from "./commands/run.js";
 import { schema } from "./commands/schema.js";
+import { status } from "./commands/status.js";
 import { Exit, UserError } from "./errors.js";
 import { version } from "./paths.js";
 
 /** Every command is one file below commands/ that exports a function from nothing to a Command. */
-const commands = [apply, build, deleteCommand, diff, inspect, manifest, pull, push, run, schema];
+const commands = [apply, build, check, deleteCommand, diff, inspect, manifest, pull, push, run, schema, status];
 
 const program = new Command("meltemi")
   .description("Private TCP protocols as first-class citizens of a stock Envoy or Istio mesh.")

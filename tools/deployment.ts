@@ -17,27 +17,35 @@ import { defaultModule } from "./paths.js";
  * From some meltemi.yaml and a command line to what is in a cluster: what all commands about that have in common.
  */
 
-export interface DeploymentOptions extends ClusterOptions {
-  image?: string;
-  plainHttp?: true;
+export interface ModelOptions {
   istioVersion?: number;
   kind?: (typeof EXTENSION_KINDS)[number];
-  merge?: string | true;
   module: string;
 }
 
-/** Adds the options that say what is shipped. Those that name a cluster are clusterOptions(). */
-export function deploymentOptions(command: Command): Command {
+export interface DeploymentOptions extends ModelOptions, ClusterOptions {
+  image?: string;
+  plainHttp?: true;
+  merge?: string | true;
+}
+
+/** Adds the configurations, and the options that take the place of what these say. */
+export function modelOptions(command: Command): Command {
   return command
     .argument("[files...]", "the configurations (default: meltemi.yaml)")
-    .option("--image <ref>", "the module's image; one without a digest is looked up (default: istio.image)")
-    .option("--plain-http", "look the image up without TLS (local registries: always)")
     .option("--istio-version <version>", "write for this version of Istio (default: istio.version)", istioVersion)
     .addOption(
       new Option("--kind <kind>", "what installs the module (default: istio.kind)").choices([...EXTENSION_KINDS]),
     )
-    .option("--merge [file]", "join Sidecars with those of a file, or of the cluster where none is named")
     .option("--module <file>", "the WebAssembly module that the image holds", defaultModule);
+}
+
+/** Adds the options that say what is shipped. Those that name a cluster are clusterOptions(). */
+export function deploymentOptions(command: Command): Command {
+  return modelOptions(command)
+    .option("--image <ref>", "the module's image; one without a digest is looked up (default: istio.image)")
+    .option("--plain-http", "look the image up without TLS (local registries: always)")
+    .option("--merge [file]", "join Sidecars with those of a file, or of the cluster where none is named");
 }
 
 /** The files of a command line. */
@@ -49,7 +57,7 @@ export function filesOf(files: readonly string[]): readonly string[] {
  * Reads the configurations; what the command line says takes the place of what they say.
  * @throws ModelError, UserError `E_NO_ISTIO` where one does not say where in a mesh it belongs
  */
-export async function loadModels(files: readonly string[], options: DeploymentOptions): Promise<MeshModel[]> {
+export async function loadModels(files: readonly string[], options: ModelOptions): Promise<MeshModel[]> {
   const models: MeshModel[] = [];
   for (const file of filesOf(files)) models.push(inMesh(await loadFor(options.module, file), file, options));
   return models;
@@ -69,7 +77,7 @@ export async function loadDeployment(
   return manifest(models, { url: await imageUrl(models, options, signal), existing });
 }
 
-function inMesh(model: Model, file: string, { istioVersion: version, kind }: DeploymentOptions): MeshModel {
+function inMesh(model: Model, file: string, { istioVersion: version, kind }: ModelOptions): MeshModel {
   if (!model.istio) {
     const hint =
       "Add at least\n  istio:\n    namespace: NAMESPACE\n    ports: [{ port: PORT }]\n    clients: [{ labels: { app: CLIENT } }]";

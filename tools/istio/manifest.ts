@@ -38,8 +38,11 @@ export function manifest(models: readonly MeshModel[], { url, existing }: Manife
   };
 }
 
-/** What a version of Istio lacks. Its schema would drop some of these without a word. */
-function checkVersion(model: MeshModel): void {
+/**
+ * What a version of Istio lacks. Its schema would drop some of these without a word.
+ * @throws UserError `E_ISTIO_VERSION`
+ */
+export function checkVersion(model: MeshModel): void {
   const { mode, istio, trafficPolicy } = model;
   const since: [boolean, string, number][] = [
     [istio.kind === "TrafficExtension", "kind TrafficExtension", 30],

@@ -7,7 +7,7 @@ import { INSTANCE, type IstioObject, MANAGED_BY, type Resource } from "./resourc
  */
 
 /** Namespace whose Sidecar without a selector counts for the whole mesh, unless MeshConfig names another. */
-const ROOT_NAMESPACE = "istio-system";
+export const ROOT_NAMESPACE = "istio-system";
 
 interface Listener {
   port?: { number: number };
