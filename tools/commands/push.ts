@@ -50,7 +50,7 @@ export function push(): Command {
       "after",
       "\nExamples:\n  $ meltemi push ghcr.io/acme/meltemi:1.0\n  $ meltemi push localhost:5000/meltemi --layout artifact\n" +
         "  $ meltemi push registry.lan/meltemi:1.0 --oci-dir image\n  $ meltemi push registry.lan/meltemi:1.0 --from image\n" +
-        "\nThe digest depends on the module alone: the same one gives the same image on every machine.",
+        "\nThe same module gives the same image, and so the same digest, on every machine.",
     )
     .action(run);
 }

@@ -262,38 +262,39 @@ export class Client {
     const { words } = await this.complaint(response);
     const { repository } = this.reference;
     const registry = this.#registry;
-    const from = this.#credentials?.from;
+    const host = url.origin === this.#origin ? registry : url.host;
+    const { secret, from } = this.#credentials ?? { secret: undefined, from: "it was sent none" };
     const login = `Log in (docker login ${registry}), or give --username and --password-stdin.`;
     if (status === 401) {
-      const message = this.#credentials?.secret
-        ? `${registry} does not accept ${from}: ${words}`
-        : `${registry} asks for credentials, and ${from}`;
+      const message = secret
+        ? `${host} does not accept ${from}: ${words}`
+        : `${host} asks for credentials, and ${from}`;
       return new UserError("E_UNAUTHORIZED", message, { exit: Exit.missing, hint: login });
     }
     if (status === 403) {
-      const who = this.#credentials?.secret ? from : "someone without credentials";
+      const who = secret ? from : "someone without credentials";
       const what = this.actions === "pull" ? "pull from" : "push to";
-      const hint = this.#credentials?.secret ? "Ask the owner of the repository for the right to do so." : login;
-      return new UserError("E_FORBIDDEN", `${registry} does not let ${who} ${what} ${repository}: ${words}`, {
+      const hint = secret ? "Ask the owner of the repository for the right to do so." : login;
+      return new UserError("E_FORBIDDEN", `${host} does not let ${who} ${what} ${repository}: ${words}`, {
         exit: Exit.failed,
         hint,
       });
     }
     if (status === 404) {
-      return new UserError("E_NOT_FOUND", `${url.host} has no ${url.pathname.replace(/^\/v2\//, "")}: ${words}`, {
+      return new UserError("E_NOT_FOUND", `${host} has no ${url.pathname.replace(/^\/v2\//, "")}: ${words}`, {
         hint: "Check the registry, the repository and the tag or digest. Some registries want a repository to be made first.",
       });
     }
     // Servers that expect TLS say so in the body, if there is one.
     if (status === 400 && url.protocol === "http:" && (method === "HEAD" || /HTTPS/.test(words))) {
-      return new UserError("E_CERTIFICATE", `${url.host} wants TLS, as it seems: ${words}`, {
+      return new UserError("E_CERTIFICATE", `${host} wants TLS, as it seems: ${words}`, {
         exit: Exit.missing,
         hint: isLocal(registry)
           ? "Registries of this machine are expected without TLS: use the machine's name in place of its local address."
           : "Leave out --plain-http.",
       });
     }
-    const message = `${url.host} answered ${status} to ${method} ${url.pathname}: ${words}`;
+    const message = `${host} answered ${status} to ${method} ${url.pathname}: ${words}`;
     const problem = new UserError("E_REGISTRY", message, {
       exit: Exit.failed,
       hint: TEMPORARY.includes(status)

@@ -1,4 +1,10 @@
+import { execFileSync, spawnSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { createServer } from "node:https";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { Client } from "./client.js";
 import { blob, digestOf, type Image, layouts, MediaType, packImage } from "./image.js";
@@ -435,7 +441,47 @@ it("does not answer somebody else's question who it is", async () => {
   times(1, /HEAD/, status(307, { location: `http://${storage.address}/` }));
   expect(await failure(push({ credentials: me }))).toMatchObject({ code: "E_UNAUTHORIZED" });
   expect(storage.seen.map(({ authorization }) => authorization)).toEqual([undefined]);
+  times(1, /HEAD/, status(307, { location: `http://${storage.address}/` }));
+  const error = await failure(pushImage(named(), image, { patience: 1 }));
+  expect(error.message).toBe(`${storage.address} asks for credentials, and it was sent none`);
 });
+
+it("notices a web server that is no registry", async () => {
+  const server = await other((_, request, response) => {
+    request.resume();
+    response.end("<html>");
+  });
+  const reference = parseReference(`${server.address}/a/b`);
+  expect(await failure(pushImage(reference, image, options()))).toMatchObject({ code: "E_REGISTRY", exit: 4 });
+  expect(await failure(pullImage(reference, options()))).toMatchObject({ code: "E_IMAGE" });
+  expect(await failure(resolveDigest(reference, options()))).toMatchObject({ code: "E_IMAGE" });
+  times(1, /POST/, status(202));
+  expect((await failure(push())).message).toMatch(/is no registry: it does not say where uploads go$/);
+});
+
+const openssl = spawnSync("openssl", ["version"]).error === undefined;
+it.skipIf(!openssl)(
+  `does not believe who has no certificate${openssl ? "" : ": there is no openssl here"}`,
+  async () => {
+    const folder = mkdtempSync(join(tmpdir(), "meltemi-"));
+    const [key, cert] = [join(folder, "key"), join(folder, "cert")];
+    const args = ["-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=x"];
+    execFileSync("openssl", ["req", ...args, "-keyout", key, "-out", cert], { stdio: "pipe" });
+    const server = createServer({ key: readFileSync(key), cert: readFileSync(cert) });
+    try {
+      await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
+      const { port } = server.address() as AddressInfo;
+      const error = await failure(resolveDigest(parseReference(`0.0.0.0:${port}/a/b`), options()));
+      expect(error).toMatchObject({ code: "E_CERTIFICATE", exit: 3 });
+      expect(error.message).toBe(`no TLS with 0.0.0.0:${port}: self-signed certificate`);
+      expect(error.options.hint).toContain("NODE_EXTRA_CA_CERTS");
+      expect(said).toEqual([]);
+    } finally {
+      await new Promise((done) => server.close(done));
+      rmSync(folder, { recursive: true });
+    }
+  },
+);
 
 it("does not go in circles", async () => {
   times(100, /HEAD/, (seen, request, response) => status(307, { location: seen.path })(seen, request, response));

@@ -37,7 +37,7 @@ export async function resolveDigest(reference: Reference, options: RegistryOptio
   if (response.status === 404) throw notThere(reference);
   const digest = response.headers.get(DIGEST_HEADER);
   // Old registries do not say the digest, and of a list another one counts.
-  if (digest === null || isIndex(typeOf(response))) return (await pullManifest(client)).digest;
+  if (digest === null || isIndex(typeOf(response))) return (await pullManifest(client)).manifest.digest;
   if (reference.digest !== undefined && digest !== reference.digest) {
     throw wrongDigest(formatReference(reference), reference.digest, digest);
   }
@@ -50,8 +50,7 @@ export async function resolveDigest(reference: Reference, options: RegistryOptio
  */
 export async function pullImage(reference: Reference, options: Transfer = {}): Promise<Image> {
   const client = new Client(reference, "pull", options);
-  const manifest = await pullManifest(client);
-  const contents = contentsOf(manifest.bytes, formatReference(reference));
+  const { manifest, contents } = await pullManifest(client);
   const total = contents.reduce((sum, { size }) => sum + size, 0);
   const blobs: Blob[] = [];
   let before = 0;
@@ -84,6 +83,8 @@ export async function pushImage(reference: Reference, image: Image, options: Tra
     body: manifest.bytes,
   });
   await response.body?.cancel();
+  // Some web servers say yes to everything.
+  if (response.status === 200) throw registryProblem(client, "is no registry: it has not stored the manifest");
   const digest = response.headers.get(DIGEST_HEADER) ?? manifest.digest;
   if (digest !== manifest.digest) throw wrongDigest(`what ${reference.registry} stored`, manifest.digest, digest);
   return sent + manifest.bytes.length;
@@ -93,12 +94,16 @@ function manifestUrl(client: Client, { digest, tag } = client.reference): URL {
   return client.url(`manifests/${digest ?? tag}`);
 }
 
-async function pullManifest(client: Client): Promise<Blob> {
+/** The manifest of one image, and what it refers to. */
+async function pullManifest(client: Client): Promise<{ manifest: Blob; contents: Descriptor[] }> {
   const { reference } = client;
   const name = formatReference(reference);
-  const found = await getManifest(client, reference);
-  if (!isIndex(found.mediaType)) return found;
-  return getManifest(client, { ...reference, tag: undefined, digest: choose(found.bytes, name).digest });
+  let manifest = await getManifest(client, reference);
+  if (isIndex(manifest.mediaType)) {
+    const { digest } = choose(manifest.bytes, name);
+    manifest = await getManifest(client, { ...reference, tag: undefined, digest });
+  }
+  return { manifest, contents: contentsOf(manifest.bytes, name) };
 }
 
 async function getManifest(client: Client, reference: Reference): Promise<Blob> {
@@ -184,6 +189,8 @@ async function pushBlob(client: Client, { digest, bytes }: Blob, progress: (done
 
 async function beginSession(client: Client): Promise<Session> {
   const response = await client.send("POST", client.url("blobs/uploads/"));
+  if (!response.headers.has("location"))
+    throw registryProblem(client, "is no registry: it does not say where uploads go");
   return { ...(await sessionOf(client, response)), offset: 0 };
 }
 
@@ -240,5 +247,8 @@ function wrongSize(digest: string, size: number): UserError {
 }
 
 function registryProblem({ reference }: Client, why: string): UserError {
-  return new UserError("E_REGISTRY", `${reference.registry} ${why}`, { exit: Exit.failed, hint: "Try again later." });
+  return new UserError("E_REGISTRY", `${reference.registry} ${why}`, {
+    exit: Exit.failed,
+    hint: "Is it a container registry, and in good order?",
+  });
 }
