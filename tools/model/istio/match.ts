@@ -23,7 +23,7 @@ export interface HttpMatch {
   withoutHeaders?: Record<string, StringMatch>;
 }
 
-/** What istiod takes as a regular expression, in characters. */
+/** What istiod takes as a regular expression, in bytes. */
 export const REGEX_MAX = 1024;
 
 /** All conditions must hold. */
@@ -31,11 +31,9 @@ export function httpMatch(match: Match): HttpMatch {
   const conditions = Object.entries(match).map(([key, matcher]) => ({ key, ...positive(matcher) }));
   const named = (key: string, not: boolean) => conditions.find((it) => it.key === key && it.not === not)?.matcher;
   const uri = pathMatch(named("service", false), named("method", false));
+  const [service, method] = [named("service", true), named("method", true)];
   // One header can be ruled out only once, and either of the two is reason enough.
-  const ruledOut = [
-    ...[named("service", true)].flatMap((it) => (it ? [`/${segment(it)}/[^/]*`] : [])),
-    ...[named("method", true)].flatMap((it) => (it ? [`/[^/]*/${segment(it)}`] : [])),
-  ];
+  const ruledOut = [service && `/${segment(service)}/[^/]*`, method && `/[^/]*/${segment(method)}`].filter(Boolean);
   const inHeaders = (not: boolean): [string, StringMatch][] =>
     conditions
       .filter((it) => it.not === not && it.key !== "service" && it.key !== "method")
@@ -86,25 +84,31 @@ function headerMatch({ exact, prefix, suffix, regex, oneOf, range }: Matcher): S
   // An empty prefix or suffix is one that every value has.
   if (prefix) return { prefix };
   if (suffix) return { regex: `.*${literal(suffix)}` };
-  if (oneOf) return { regex: anyOf(oneOf) };
   if (range) return { regex: inRange(range) };
-  return regex === undefined ? {} : { regex };
+  const pattern = oneOf ? anyOf(oneOf) : regex;
+  // Istio takes no empty regular expression.
+  return pattern === undefined ? {} : pattern === "" ? { exact: "" } : { regex: pattern };
 }
 
 /** A regular expression for the whole numbers of a range; Istio has no matcher for these. */
 function inRange({ min, max }: { min?: number; max?: number }): string {
-  if (min !== undefined && max !== undefined) return toRegexRange(min, max);
-  if (min !== undefined) return min >= 0 ? atLeast(min) : `\\d+|-(?:${toRegexRange(0, -min)})`;
-  const most = max ?? 0;
-  return most < 0 ? `-(?:${atLeast(-most)})` : `-\\d+|${toRegexRange(0, most)}`;
+  const positive = max === undefined || max >= 0;
+  const negative = min === undefined || min < 0;
+  return [
+    ...(positive ? [`0*${between(Math.max(min ?? 0, 0), max)}`] : []),
+    ...(negative ? [`-0*${between(Math.max(-(max ?? 0), 0), min === undefined ? undefined : -min)}`] : []),
+  ].join("|");
 }
 
-/** For whole numbers from `least` on, which is not negative: those of as many digits, digit by digit, and longer ones. */
-function atLeast(least: number): string {
+/** One atom for whole numbers that are not negative, without zeros in front. */
+function between(least: number, most: number | undefined): string {
+  if (most !== undefined) return toRegexRange(least, most);
+  if (least === 0) return "\\d+";
+  // Those of as many digits, digit by digit, and longer ones.
   const digits = String(least);
   const above = Array.from(digits, (digit, i) => {
     const rest = digits.length - i - 1;
     return digit === "9" ? "" : `${digits.slice(0, i)}[${Number(digit) + 1}-9]${rest > 0 ? `\\d{${rest}}` : ""}`;
   });
-  return [digits, ...above.filter((part) => part !== ""), `[1-9]\\d{${digits.length},}`].join("|");
+  return `(?:${[digits, ...above.filter((part) => part !== ""), `[1-9]\\d{${digits.length},}`].join("|")})`;
 }
