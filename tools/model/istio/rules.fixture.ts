@@ -77,10 +77,11 @@ const numbers = fc.oneof(
   fc.maxSafeInteger(),
   fc.integer({ min: -200, max: 200 }),
 );
+/** The greatest of 64 bits is left out: Envoy's ranges end before their end. */
 const numerals = fc.oneof(
   numbers.map(String),
   numbers.map((number) => String(number).replace(/\d/, "00$&")),
-  fc.constantFrom("9223372036854775807", "-9223372036854775808", "-", "1.0", "1e3", "12x"),
+  fc.constantFrom("9223372036854775806", "-9223372036854775808", "-", "1.0", "1e3", "12x"),
 );
 const ranges = fc.oneof(
   fc.tuple(numbers, numbers).map(([a, b]) => ({ min: Math.min(a, b), max: Math.max(a, b) })),
