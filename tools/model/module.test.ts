@@ -126,7 +126,8 @@ it("reads the protocols beside the module, and says how to get them", () => {
     expect(() => describeModule(wasm)).toThrow(`${json} is not the description of a module`);
     const protocols = [{ name: "dubbo", keys: [{ name: "interface", about: "the service" }] }];
     writeFileSync(json, JSON.stringify({ version: "0.1.0", protocols }));
-    expect(describeModule(wasm)).toEqual({ protocols: [{ ...protocols[0], magic: "", heartbeats: false }] });
+    const described = { version: "0.1.0", protocols: [{ ...protocols[0], magic: "", heartbeats: false }] };
+    expect(describeModule(wasm)).toEqual(described);
   } finally {
     rmSync(folder, { recursive: true });
   }
