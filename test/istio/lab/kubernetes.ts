@@ -2,6 +2,7 @@ import { once } from "node:events";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { text } from "node:stream/consumers";
+import { PortForwards } from "./portforward.js";
 
 /*
  * The Kubernetes API as far as istiod needs it to read a cluster: lists and watches of objects that a test holds. Writes
@@ -84,6 +85,8 @@ interface Place {
 }
 
 const NOT_FOUND = { apiVersion: "v1", kind: "Status", status: "Failure", code: 404, reason: "NotFound", metadata: {} };
+/** Where an API server says which kinds a version of a group has. */
+const GROUP_PATH = /^\/(?:api\/v1|apis\/([^/]+\/[^/]+))$/;
 const METADATA = { apiVersion: "meta.k8s.io/v1", kind: "PartialObjectMetadata" };
 
 /** What an API server finds out about whoever asks, by the kind of the question. */
@@ -102,6 +105,8 @@ export function token(namespace: string, serviceAccount: string): string {
 }
 
 export class KubernetesApi {
+  /** Ways into the pods. */
+  readonly forwards: PortForwards;
   private revision = 1;
   private readonly objects = new Map<string, { resource: Resource; object: Stored; source: string }>();
   private readonly changes: Change[] = [];
@@ -111,6 +116,7 @@ export class KubernetesApi {
 
   private constructor(private readonly server: Server) {
     server.on("request", (request, response) => this.answer(request, response));
+    this.forwards = new PortForwards(server);
     this.set([]);
   }
 
@@ -179,6 +185,7 @@ export class KubernetesApi {
     const resource = RESOURCES.find(({ group, plural }) => group === at?.group && plural === at.plural);
     if (pathname === "/version") json(response, 200, { major: "1", minor: "33", gitVersion: "v1.33.0" });
     else if (request.method !== "GET") void this.write(request, response);
+    else if (GROUP_PATH.test(pathname)) json(response, 200, resourceList(GROUP_PATH.exec(pathname)?.[1] ?? "v1"));
     else if (!at || !resource) json(response, 404, NOT_FOUND);
     else this.read({ ...at, resource }, searchParams, request.headers.accept ?? "", response);
   }
@@ -262,6 +269,16 @@ function version(group: string): string {
   return group === "" ? "v1" : `${group}/v1`;
 }
 
+function resourceList(groupVersion: string): unknown {
+  const group = groupVersion.includes("/") ? groupVersion.slice(0, groupVersion.indexOf("/")) : "";
+  const resources = RESOURCES.filter((resource) => resource.group === group).map(({ kind, plural }) => ({
+    name: plural,
+    kind,
+    namespaced: !CLUSTER_WIDE.includes(kind),
+  }));
+  return { kind: "APIResourceList", groupVersion, resources };
+}
+
 function customResourceDefinitions(): KubernetesObject[] {
   return RESOURCES.filter(({ group }) => group.endsWith("istio.io")).map(({ group, kind, plural }) => ({
     apiVersion: "apiextensions.k8s.io/v1",
@@ -275,16 +292,15 @@ function shown(object: Stored, { metadataOnly }: Query): unknown {
   return metadataOnly ? { ...METADATA, metadata: object.metadata } : object;
 }
 
-/** Whether all terms of a selector hold: `key=value`, `key!=value`, `key`, `!key`. */
+/** Whether all terms of a selector hold: `key=value`, `key!=value`, `key in (value,value)`, `key`, `!key`. */
 function selected(selector: string | null, value: (key: string) => string | undefined): boolean {
-  return (selector ?? "")
-    .split(",")
-    .filter((term) => term !== "")
-    .every((term) => {
-      const [, key = "", operator, wanted] = /^!?([^!=]+)(!?==?)?(.*)$/.exec(term) ?? [];
-      if (operator === undefined) return (value(key) !== undefined) !== term.startsWith("!");
-      return ((value(key) ?? "") === wanted) !== operator.startsWith("!");
-    });
+  return ((selector ?? "").match(/[^,(]+(\([^)]*\))?/g) ?? []).every((term) => {
+    const [, one, among] = /^(\S+) in \(([^)]*)\)$/.exec(term) ?? [];
+    if (one !== undefined) return (among ?? "").split(",").includes(value(one) ?? "");
+    const [, key = "", operator, wanted] = /^!?([^!=]+)(!?==?)?(.*)$/.exec(term) ?? [];
+    if (operator === undefined) return (value(key) !== undefined) !== term.startsWith("!");
+    return ((value(key) ?? "") === wanted) !== operator.startsWith("!");
+  });
 }
 
 function field(object: unknown, path: string): string | undefined {

@@ -91,6 +91,11 @@ export class Mesh {
     this.api.set(objects);
   }
 
+  /** The Kubernetes API, with ways to where the Envoys of pods have their admin interface. */
+  get kubernetes(): KubernetesApi {
+    return this.api;
+  }
+
   /** What istiod has printed so far. */
   get log(): readonly string[] {
     return this.istiod.log;
@@ -156,6 +161,8 @@ export class Mesh {
       cwd: folder,
       readyUrl: `http://127.0.0.1:${status}/healthz/ready`,
     });
+    // Where it is in a cluster.
+    this.api.forwards.set({ namespace, name, port: 15000 }, admin as number);
     return new Sidecar(agent, folder, `127.0.0.1:${admin}`);
   }
 
