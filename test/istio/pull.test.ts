@@ -142,13 +142,25 @@ it("that a running proxy is to change for in vain ends what comes, and leaves wh
   await eventually(() => expect(call()).resolves.toBe(3));
 });
 
+it("closes every connection until the module takes its configuration", async () => {
+  world.mesh.set([...basis, plugin("wrong", image, { pluginConfig: { protocol: "dubo" } })]);
+  await logged("configuration: $.protocol: expected one of");
+  await eventually(() => expect(call()).rejects.toThrow(ConnectionLost));
+  world.mesh.set([...basis, plugin("wrong", image)]);
+  await eventually(() => expect(call()).resolves.toBe(3));
+});
+
 it("goes on as it was configured where the module refuses a change", async () => {
   world.mesh.set([...basis, plugin("refused", image)]);
   await eventually(async () => expect(await plugins()).toEqual(["refused"]));
+  const from = world.app.log.length;
+  const errors = world.mesh.log.length;
   world.mesh.set([...basis, plugin("refused", image, { pluginConfig: { protocol: "dubo" } })]);
-  await logged("configuration: $.protocol: expected one of");
+  await logged("configuration: $.protocol: expected one of", from);
   const nack = "ECDS: ACK ERROR app.default";
-  await eventually(() => expect(world.mesh.log.filter((line) => line.includes(nack)).length).toBeGreaterThan(0));
+  await eventually(() =>
+    expect(world.mesh.log.slice(errors).filter((line) => line.includes(nack)).length).toBeGreaterThan(0),
+  );
   expect(await call()).toBe(3);
 });
 

@@ -28,12 +28,21 @@ function inNamespace(command: readonly string[], options: Parameters<typeof spaw
   return spawnSync("unshare", [...own, "sh", "-c", ENTER, LOOPBACK, ...command], options);
 }
 
+/** What the lab runs besides Istio, and Debian's package of it. */
+const PROGRAMS = { "docker-registry": "docker-registry", etcd: "etcd-server", openssl: "openssl" };
+
 const say = (line: string) => process.stderr.write(`test:istio: ${line}\n`);
 try {
   const { status, error, stderr } = inNamespace(["sh", "-c", ":"], { encoding: "utf8" });
   if (status !== 0) {
     const hint = `Run it as root on Linux. ${error?.message ?? stderr}`.trim();
     throw new UserError("E_ROOT", "the right to make a network namespace is missing", { exit: Exit.missing, hint });
+  }
+  const absent = Object.entries(PROGRAMS).filter(([program]) => spawnSync(program, ["--version"]).error);
+  if (absent.length > 0) {
+    const hint = `Debian has them: apt-get install ${absent.map(([, of]) => of).join(" ")}`;
+    const names = absent.map(([program]) => program).join(" and no ");
+    throw new UserError("E_PROGRAM", `there is no ${names}`, { exit: Exit.missing, hint });
   }
   // What has to be fetched is fetched while there is a network.
   const { origin, version } = await findEnvoy({ say });
