@@ -107,10 +107,10 @@ export class Mesh {
     if (!object) throw new Error(`no pod ${pod} in this mesh`);
     const { name, namespace = "default", labels = {}, annotations = {} } = object.metadata;
     const ip = (object.status as { podIP: string }).podIP;
-    const folder = await mkdtemp(join(tmpdir(), `meltemi-${pod}-`));
+    const number = this.sidecars++;
+    const folder = join(this.folder, `${name}-${number}`);
     // Every pod has these ports in a cluster; here they are all on one machine.
-    const [admin, status, health, metrics] = [0, 1, 2, 3].map((port) => FIRST_PORT + 10 * this.sidecars + port);
-    this.sidecars++;
+    const [admin, status, health, metrics] = [0, 1, 2, 3].map((port) => FIRST_PORT + 10 * number + port);
     const quoted = (entries: Record<string, string>) =>
       Object.entries(entries).map(([key, value]) => `${key}=${JSON.stringify(value)}\n`);
     const mounted: Record<string, string> = {
@@ -156,14 +156,13 @@ export class Mesh {
         POD_NAMESPACE: namespace,
         PROXY_CONFIG: JSON.stringify(proxyConfig),
         SERVICE_ACCOUNT,
-        WASM_INSECURE_REGISTRIES: "*",
       },
       cwd: folder,
       readyUrl: `http://127.0.0.1:${status}/healthz/ready`,
     });
     // Where it is in a cluster.
     this.api.forwards.set({ namespace, name, port: 15000 }, admin as number);
-    return new Sidecar(agent, folder, `127.0.0.1:${admin}`);
+    return new Sidecar(agent, `127.0.0.1:${admin}`);
   }
 
   /** Of istiod's own authority, which it gives to every namespace soon after its start. */
@@ -236,7 +235,6 @@ export interface LogLine {
 export class Sidecar {
   constructor(
     private readonly agent: Daemon,
-    private readonly folder: string,
     /** Where Envoy's admin interface listens, host:port. */
     readonly admin: string,
   ) {}
@@ -272,9 +270,8 @@ export class Sidecar {
     return hosts.map(({ domains, routes }) => ({ domains, routes: routes.map(({ name = "" }) => name) }));
   }
 
-  async stop(): Promise<void> {
-    await this.agent.stop();
-    await rm(this.folder, { recursive: true, force: true });
+  stop(): Promise<void> {
+    return this.agent.stop();
   }
 
   private async configs(): Promise<Dump["configs"]> {
