@@ -137,7 +137,7 @@ describe("settings", () => {
 
   it("have no names but the known ones", () => {
     expect(wrongWith('"Mode":"route"')).toBe(
-      "$.Mode: expected one of protocol, mode, direction, service, authority, metadata, routes, limits, log as a name",
+      "$.Mode: expected one of protocol, mode, direction, service, destinations, authority, metadata, routes, limits, log as a name",
     );
     expect(wrongWith('"limits":{"frames":1}')).toBe(
       "$.limits.frames: expected one of frameBytes, headBytes, inFlight, series, waitMilliseconds as a name",
@@ -204,6 +204,17 @@ describe("settings", () => {
     expect(wrongWith('"mode":"lift","metadata":{}')).toBe("$.metadata: expected an array of strings, found an object");
     expect(wrongWith('"mode":"lift","metadata":[1]')).toBe("$.metadata[0]: expected a string, found a number");
     expect(wrongWith('"mode":"lift","routes":[]')).toBe('$.routes: expected nothing, because mode is "lift"');
+  });
+
+  it("say for which addresses they are", () => {
+    const settings = read('{"protocol":"dubbo","destinations":["10.0.0.1:80","[::1]:80"]}');
+    expect(settings.isFor(Slice.of("10.0.0.1:80"))).toBe(true);
+    expect(settings.isFor(Slice.of("[::1]:80"))).toBe(true);
+    expect(settings.isFor(Slice.of("10.0.0.1:8080"))).toBe(false);
+    expect(settings.isFor(Slice.make())).toBe(true, "where nobody knows the address");
+    expect(read('{"protocol":"dubbo"}').isFor(Slice.of("10.0.0.1:80"))).toBe(true);
+    expect(wrongWith('"destinations":"a"')).toBe("$.destinations: expected an array of strings, found a string");
+    expect(wrongWith('"destinations":[""]')).toBe("$.destinations[0]: expected a text of 1 to 1024 bytes, found 0");
   });
 
   it("have routes in mode route, and only there", () => {

@@ -8,7 +8,7 @@ export const enum Phase {
   /** Held until the first request's head says where they go. */
   Routing = 0,
   Observing = 1,
-  /** Passing unread, because they are not the protocol. */
+  /** Passing unread, because they are not the protocol, or not for this service. */
   Aside = 2,
   /** Closed by us; nothing passes any more. */
   Closed = 3,

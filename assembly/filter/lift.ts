@@ -1,7 +1,7 @@
 import { Reason } from "../codec/codec";
 import { Frame, Kind, Side, Status } from "../codec/frame";
 import { Clock } from "../host/clock";
-import { Property } from "../host/property";
+import { DESTINATION, Property } from "../host/property";
 import { Hpack } from "../http/hpack";
 import { Breach, ErrorCode, Http2, Setting, WINDOW_MAX } from "../http/http2";
 import { List } from "../memory/list";
@@ -43,7 +43,6 @@ const CLIENT_GONE = Slice.of("client_gone");
 const GRPC_TIMEOUT = Slice.of("grpc-timeout");
 const STATUS_FIELD = Slice.of(":status");
 const CONTENT_TYPE_FIELD = Slice.of("content-type");
-const DESTINATION = Slice.of("destination\0address");
 
 /** Room for the few fields that all replies share, and not for more: each connection has a table of its own. */
 const TABLE_BYTES: u32 = 512;

@@ -2,8 +2,10 @@ import { Side } from "../codec/frame";
 import { Buffer, BufferType } from "../host/buffer";
 import { Log } from "../host/log";
 import { MetricKind, Metrics } from "../host/metrics";
+import { DESTINATION, Property } from "../host/property";
 import { Action, Stream } from "../host/stream";
 import { Sink } from "../wire/sink";
+import { Slice } from "../wire/slice";
 import { Bridge } from "./bridge";
 import { Connection, Connections, Phase } from "./connection";
 import { Lift } from "./lift";
@@ -29,6 +31,7 @@ const lower = new Lower();
 /** By root context. */
 const roots = new Map<u32, Settings>();
 const nothing = new Sink(0);
+const destination = Slice.make();
 let reportedMemory: i64 = 0;
 /** Ticks of that period that came since Envoy was told the last time. */
 let hurried: u32 = 0;
@@ -62,9 +65,17 @@ export class Plugin {
     const at = Connections.find(context);
     if (!at) return Action.Continue;
     const connection = changetype<Connection>(at);
-    switch (connection.settings.mode) {
+    const settings = connection.settings;
+    if (settings.destinations) {
+      Property.read(DESTINATION, destination);
+      if (!settings.isFor(destination)) {
+        connection.phase = Phase.Aside;
+        return Action.Continue;
+      }
+    }
+    switch (settings.mode) {
       case Mode.Observe:
-        connection.phase = connection.settings.guesses ? Phase.Guessing : Phase.Observing;
+        connection.phase = settings.guesses ? Phase.Guessing : Phase.Observing;
         return Action.Continue;
       case Mode.Route:
         // tcp_proxy picks its cluster when it starts, so it must not start before the route is known.

@@ -2,6 +2,7 @@ import { Codec } from "../codec/codec";
 import { codecIndex, codecNames, codecs } from "../codec/registry";
 import { Json, JsonKind, JsonValue } from "../wire/json";
 import { Regex } from "../wire/regex";
+import { Slice } from "../wire/slice";
 import { Condition, Exact, Matcher, Not, OneOf, Pattern, Prefix, Present, Range, Rule, Suffix } from "./match";
 
 /** Bytes of a name that becomes a label or filter state; Envoy's names of clusters are shorter. */
@@ -29,6 +30,8 @@ export class Settings {
   /** Label of requests whose protocol names no service. */
   service: ArrayBuffer = String.UTF8.encode("unknown");
   mode: Mode = Mode.Observe;
+  /** Addresses that clients connect to, as the host writes them; connections to others pass unread. Null for all. */
+  destinations: StaticArray<ArrayBuffer> | null = null;
   /** Lift: what `:authority` says; null for the address that the client connected to. */
   authority: ArrayBuffer | null = null;
   /** Lift and lower: the metadata keys that become headers; null for all. */
@@ -57,6 +60,16 @@ export class Settings {
   get makesHeaders(): bool {
     const keys = this.metadata;
     return !keys || keys.length > 0;
+  }
+
+  /** Whether connections to this address are meant; also where nobody knows the address. */
+  isFor(destination: Slice): bool {
+    const all = this.destinations;
+    if (!all || !destination.ptr) return true;
+    for (let i = 0; i < all.length; i++) {
+      if (destination.is(changetype<usize>(all[i]), all[i].byteLength)) return true;
+    }
+    return false;
   }
 
   /** Whether a condition of some rule needs metadata. */
@@ -107,8 +120,8 @@ export class SettingsReader {
   }
 
   private static settings(json: JsonValue, settings: Settings): void {
-    if (!known(json, ["protocol", "mode", "direction", "service", "authority", "metadata", "routes", "limits", "log"]))
-      return;
+    const names = ["protocol", "mode", "direction", "service", "destinations", "authority", "metadata", "routes"];
+    if (!known(json, names.concat(["limits", "log"]))) return;
     const protocol = json.at("protocol");
     if (!protocol) return fail(`${json.path()}.protocol: expected one of ${codecNames()}, auto, found nothing`);
     if (!is(protocol, JsonKind.String, "a string")) return;
@@ -132,6 +145,8 @@ export class SettingsReader {
       if (!filled(service)) return;
       settings.service = String.UTF8.encode(service.text);
     }
+    const destinations = json.at("destinations");
+    if (destinations) settings.destinations = SettingsReader.names(destinations);
     const authority = json.at("authority");
     if (authority) {
       if (settings.mode != Mode.Lift) return fail(`${authority.path()}: expected nothing, because mode is not "lift"`);

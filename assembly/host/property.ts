@@ -3,6 +3,9 @@ import { proxy_get_property } from "./imports";
 
 const out: usize = memory.data(8, 4);
 
+/** The address that the client connected to: `IP:PORT`, `[IP]:PORT`. */
+export const DESTINATION = Slice.of("destination\0address");
+
 /** What the host knows of the current connection. */
 @final
 export class Property {

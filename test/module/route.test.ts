@@ -34,6 +34,33 @@ function target(root: Root, first: Buffer): string | undefined {
 const tagged = (tag: string, method = "hello") =>
   request(1, "a.Greeter", method, { attachments: { "dubbo.tag": tag } });
 
+describe("a connection to an address that is not among the destinations", () => {
+  const destinations = ["10.96.0.10:20880", "[fd00::10]:20880"];
+  it.each(["observe", "route", "lift", "lower"])("passes as it is in mode %s", async (mode) => {
+    const { host } = await load();
+    const root = host.configure({ protocol: "dubbo", mode, destinations, ...(mode === "route" && { routes }) });
+    const seen = connect(root, { destination: "10.96.0.11:20880" });
+    expect(seen.started).toBe(true);
+    seen.connection.downstream(request(1, "a.Greeter", "login"));
+    seen.connection.upstream(garbage);
+    expect(seen.toServer).toEqual(request(1, "a.Greeter", "login"));
+    expect(seen.toClient).toEqual(garbage);
+    seen.connection.close("client");
+    host.tick();
+    const counted = [...host.metrics.counters.keys(), ...host.metrics.gauges.keys(), ...host.metrics.histograms.keys()];
+    expect(counted.filter((name) => !name.includes("guest_memory"))).toEqual([]);
+    expect(host.logs).toEqual([]);
+  });
+
+  it.each([...destinations, undefined])("and others do not (%s)", async (destination) => {
+    const { root } = await routing({ destinations });
+    const { connection, started } = connect(root, destination === undefined ? {} : { destination });
+    expect(started).toBe(false);
+    connection.downstream(request(1, "a.Greeter", "login"));
+    expect(connection.filterState.get(cluster)).toBe("greeter|v2");
+  });
+});
+
 describe("the first request", () => {
   it("decides by what a generic call is for, and by a serialization that is not read", async () => {
     const { root } = await routing({

@@ -53,6 +53,7 @@ export function lines(host: Host, kind: string): Record<string, unknown>[] {
 export function connect(root: Root, chain: Chain = {}) {
   const seen = { toServer: Buffer.alloc(0), toClient: Buffer.alloc(0), started: false, closed: false };
   const connection = root.connect({
+    ...chain,
     started: (it) => {
       seen.started = true;
       chain.started?.(it);

@@ -44,6 +44,8 @@ export interface HostOptions {
 
 /** What a connection tells whoever stands for the rest of the filter chain; all calls come synchronously. */
 export interface Chain {
+  /** The address that the client connected to, IP:port. */
+  destination?: string;
   /** The filters behind this one start: filter state set from now on comes too late to choose a cluster. */
   started?: (connection: Connection) => void;
   /** Bytes go on towards the server. */
@@ -436,6 +438,10 @@ export class Host {
       id.writeBigUInt64LE(BigInt(context.connection.id));
       return id;
     }
+    if (name === "destination" && rest[0] === "address") {
+      const address = context?.connection?.destination;
+      return address === undefined ? undefined : Buffer.from(address);
+    }
     const value = state?.get(`wasm.${name}`);
     return value === undefined ? undefined : Buffer.from(value);
   }
@@ -565,6 +571,10 @@ export class Connection {
     readonly id: number,
     private readonly chain: Chain,
   ) {}
+
+  get destination(): string | undefined {
+    return this.chain.destination;
+  }
 
   /** @internal */
   open(): void {
