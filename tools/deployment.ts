@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { parseAllDocuments } from "yaml";
 import { loadFor } from "./configuration.js";
-import { fileProblem, UserError } from "./errors.js";
+import { Exit, fileProblem, UserError } from "./errors.js";
 import { manifest } from "./istio/manifest.js";
 import type { MeshModel } from "./istio/mesh.js";
 import type { IstioObject, Manifest } from "./istio/resource.js";
@@ -75,6 +75,26 @@ export async function loadDeployment(
   const models = await loadModels(files, options);
   const existing = await sidecars(options, signal);
   return manifest(models, { url: await imageUrl(models, options, signal), existing });
+}
+
+/**
+ * Whether the image is there. A proxy whose plugin names one that is not lets no more connections through, even where an
+ * older module works in it. Only says so where the registry does not answer us: it may answer the cluster.
+ * @throws UserError `E_NOT_FOUND`
+ */
+export async function assertImage(
+  { image }: Manifest,
+  options: DeploymentOptions,
+  signal?: AbortSignal,
+): Promise<void> {
+  try {
+    // A registry that is out of reach from here need not be waited for.
+    await resolveDigest(parseReference(image), { plainHttp: options.plainHttp, signal, patience: 1 });
+  } catch (error) {
+    if (!(error instanceof UserError) || error.exit === Exit.interrupted) throw error;
+    if (error.code === "E_NOT_FOUND") throw error;
+    process.stderr.write(`meltemi: whether the image is there cannot be known from here: ${error.message}\n`);
+  }
 }
 
 function inMesh(model: Model, file: string, { istioVersion: version, kind }: ModelOptions): MeshModel {

@@ -56,7 +56,8 @@ const routes = () =>
   });
 
 function set(...objects: IstioObject[]): Manifest {
-  return { names: ["greeter.shop"], resources: objects.map((it) => ({ object: it, why: "" })), needs: [], notes: [] };
+  const resources = objects.map((object) => ({ object, why: "" }));
+  return { names: ["greeter.shop"], image: "", resources, needs: [], notes: [] };
 }
 
 async function applied(manifest: Manifest, { force = false, prune = true, by = cluster } = {}): Promise<string[]> {

@@ -1,5 +1,5 @@
 import { Command } from "commander";
-import { type DeploymentOptions, deploymentOptions, loadDeployment } from "../deployment.js";
+import { assertImage, type DeploymentOptions, deploymentOptions, loadDeployment } from "../deployment.js";
 import { clusterOptions, type Reference } from "../kubernetes/client.js";
 import { clusterRoleYaml } from "../kubernetes/kinds.js";
 import { say, withCluster } from "../kubernetes/session.js";
@@ -36,6 +36,7 @@ async function action(files: string[], options: Options): Promise<void> {
   await withCluster(options, async (cluster, signal) => {
     const manifest = await loadDeployment(files, options, signal);
     for (const note of manifest.notes) say(note);
+    await assertImage(manifest, options, signal);
     const plans = await plan(cluster, manifest, { prune: options.prune });
     const force = options.forceConflicts ?? false;
     const done = (object: Reference, what: string) => {

@@ -32,6 +32,7 @@ export function manifest(models: readonly MeshModel[], { url, existing }: Manife
   const resources = models.flatMap((model) => MODES[model.mode]({ model, url }));
   return {
     names,
+    image: url,
     resources: mergeSidecars(resources, existing),
     needs: models.flatMap(needs),
     notes: models.flatMap(notes),

@@ -21,6 +21,8 @@ export interface Resource {
 export interface Manifest {
   /** The services, as in `greeter.shop`: each object that is wholly ours carries one of them as INSTANCE. */
   names: string[];
+  /** `oci://HOST/REPOSITORY@sha256:DIGEST` */
+  image: string;
   /** In the order in which they should be applied: what others refer to comes first. */
   resources: Resource[];
   /** What has to be in the cluster besides, a sentence each. */

@@ -29,6 +29,7 @@ const manifest: Manifest = {
   names: ["greeter.shop"],
   resources: ["a", "b", "c"].map((name) => ({ object: plugin(name), why: "" })),
   needs: [],
+  image: "",
   notes: [],
 };
 
