@@ -22,7 +22,7 @@ export function reportText({ services, counts, objects, unknown }: Report, from:
   const total = Object.values(objects).reduce((sum, count) => sum + count, 0);
   const kinds = Object.entries(objects)
     .sort(([a], [b]) => a.localeCompare(b))
-    .map(([kind, count]) => `${count} ${kind}`);
+    .map(([kind, count]) => `${kind} ${count}`);
   lines.push(
     `${names}: ${found.join(", ") || "nothing found"}, in ${from}: ${total} objects (${kinds.join(", ") || "none that count"})`,
   );

@@ -4,7 +4,7 @@ import { host, type MeshModel } from "../../istio/mesh.js";
 import { INSTANCE, type IstioObject, MANAGED_BY } from "../../istio/resource.js";
 import { ISTIO_MINORS } from "../../model/istio/schema.js";
 import { error, type Finding, warning } from "../finding.js";
-import { clientPods, failure, others, type Rule, serverPods } from "../rule.js";
+import { clientPods, failure, others, type Rule, serverPods, serviceOf } from "../rule.js";
 import {
   type Found,
   has,
@@ -131,7 +131,10 @@ export const otherPortsListed: Rule = (subject) => {
       const selector = service.spec?.selector;
       const own = selector && workloads.find(({ labels }) => has(labels, selector));
       if (!own) return [];
-      return list(service.spec.ports).flatMap(({ port, targetPort = port, protocol = "TCP" }): Finding[] => {
+      const others = list(service.spec.ports).filter(
+        ({ port }) => service !== serviceOf(subject) || !ports.some((it) => it.port === port),
+      );
+      return others.flatMap(({ port, targetPort = port, protocol = "TCP" }): Finding[] => {
         const number = typeof targetPort === "number" ? targetPort : numberOf(own, targetPort);
         if (protocol !== "TCP" || number === undefined || listed.has(number)) return [];
         const message = `port ${number} of ${title(own.place)} (port ${port} of ${title(service)}) is not in istio.servers.otherPorts, so that Istio would send it past its filters`;

@@ -60,7 +60,8 @@ export const proxiesInjected: Rule = ({ model, world }) =>
     known(world.selected(pods), pods).flatMap((workload): Finding[] => {
       const found = injection(workload, world);
       if (found.proxy !== false) return [];
-      const message = `${title(workload.place)} has no proxy for the module to run in: ${found.why}`;
+      const who = workload.place.kind === "Namespace" ? `a pod of ${workload.place.name}` : title(workload.place);
+      const message = `${who} has no proxy for the module to run in: ${found.why}`;
       const hint = `${consequence(model.mode, side)} Label the namespace istio-injection=enabled (or istio.io/rev), and start the pods again.`;
       const report = found.certain ? failure(model) : warning;
       return [report("no_proxy", message, hint, workload.place)];
@@ -70,7 +71,7 @@ export const proxiesInjected: Rule = ({ model, world }) =>
 /** Where no pod is known, what would become of one. */
 function known(workloads: Workload[], { namespace, labels = {} }: Selection): Workload[] {
   if (workloads.length > 0) return workloads;
-  const place = { kind: "pods of", name: namespace };
+  const place = { kind: "Namespace", name: namespace };
   return [{ place, namespace, labels, annotations: {}, spec: {}, running: false }];
 }
 
