@@ -70,7 +70,13 @@ export async function plan(cluster: Cluster, manifest: Manifest, { prune }: { pr
 }
 
 /** What is no fault of an object, and the same for all others. */
-const GLOBAL = ["E_UNREACHABLE", "E_CERTIFICATE", "E_UNAUTHORIZED", "E_KUBECONFIG", "E_INTERRUPTED"];
+export const GLOBAL: readonly string[] = [
+  "E_UNREACHABLE",
+  "E_CERTIFICATE",
+  "E_UNAUTHORIZED",
+  "E_KUBECONFIG",
+  "E_INTERRUPTED",
+];
 
 async function step(cluster: Cluster, wanted: IstioObject, services: readonly string[]): Promise<Step> {
   const live = await cluster.read(wanted);

@@ -1,0 +1,144 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { Command, InvalidArgumentError } from "commander";
+import { type DeploymentOptions, deploymentOptions, loadDeployment, loadModels } from "../deployment.js";
+import { Exit, UserError } from "../errors.js";
+import { interrupted } from "../interrupt.js";
+import { serviceName } from "../istio/mesh.js";
+import type { Manifest } from "../istio/resource.js";
+import { type Cluster, clusterOptions } from "../kubernetes/client.js";
+import { say, withCluster } from "../kubernetes/session.js";
+import { members } from "../kubernetes/set.js";
+import { report } from "../kubernetes/status/report.js";
+import { lookAt, type Status, type StatusOptions } from "../kubernetes/status/status.js";
+import { judge, type Verdict } from "../kubernetes/status/verdict.js";
+import { imageOf } from "../kubernetes/status/workloads.js";
+import { parseDuration } from "../model/units.js";
+
+interface Options extends DeploymentOptions {
+  service?: string[];
+  istioNamespace: string;
+  wait?: number;
+  json?: true;
+}
+
+const POLL_MS = 1_000;
+/** Of what is not a terminal. */
+const WIDTH = 100;
+
+export function status(): Command {
+  const command = new Command("status").description(
+    "Show what of meltemi.yaml is applied, and what the proxies have made of it.",
+  );
+  return clusterOptions(deploymentOptions(command))
+    .option("--service <name...>", "instead of files: the services, as in greeter.shop")
+    .option("--istio-namespace <name>", "where istiod runs", "istio-system")
+    .option("--wait <duration>", "wait until it is rolled out, but no longer than this, e.g. 60s", duration)
+    .option("--json", "all that is seen, as JSON")
+    .addHelpText(
+      "after",
+      "\nProxies and istiod are asked by port-forwarding, as istioctl does. Nothing is changed.\n" +
+        "Exit code: 0 all of it is applied, and runs in every proxy; 4 it does not; 3 not all of it could be seen.\n" +
+        "\nExamples:\n  $ meltemi apply && meltemi status --wait 60s\n  $ meltemi status --service greeter.shop --json",
+    )
+    .action(action);
+}
+
+async function action(files: string[], options: Options, command: Command): Promise<void> {
+  const { service, istioNamespace, wait = 0 } = options;
+  if (service && files.length > 0) command.error("error: name either files or --service, not both");
+  const services = service ?? (await loadModels(files, options)).map(serviceName);
+  await withCluster(options, async (cluster, signal) => {
+    const manifest = service ? undefined : await wanted(cluster, services, files, options, signal);
+    const seen = await settled(cluster, services, { manifest, istioNamespace, signal }, wait);
+    process.stdout.write(options.json ? json(seen) : text(seen));
+    const { problems, unseen } = seen.verdict;
+    process.exitCode = problems.length > 0 ? Exit.failed : unseen.length > 0 ? Exit.missing : Exit.ok;
+  });
+}
+
+/** What the configurations come to. Where nobody names an image it is the one that is applied. */
+async function wanted(
+  cluster: Cluster,
+  services: readonly string[],
+  files: readonly string[],
+  options: Options,
+  signal: AbortSignal,
+): Promise<Manifest | undefined> {
+  try {
+    return await loadDeployment(files, options, signal);
+  } catch (error) {
+    if (!(error instanceof UserError) || error.code !== "E_NO_IMAGE" || options.image !== undefined) throw error;
+    const image = imageOf(await members(cluster, services));
+    // Nothing is applied, which is then all there is to say.
+    return image === undefined ? undefined : loadDeployment(files, { ...options, image }, signal);
+  }
+}
+
+interface Seen {
+  status: Status;
+  verdict: Verdict;
+}
+
+/** Looks until there is nothing wrong, or the time is over. */
+async function settled(
+  cluster: Cluster,
+  services: readonly string[],
+  options: StatusOptions & { signal: AbortSignal },
+  waitMs: number,
+): Promise<Seen> {
+  const { signal } = options;
+  const deadline = Date.now() + waitMs;
+  for (let told = ""; ; ) {
+    const status = await lookAt(cluster, services, options);
+    const verdict = judge(status);
+    const [first] = [...verdict.problems, ...verdict.unseen];
+    if (!first || Date.now() + POLL_MS > deadline) return { status, verdict };
+    if (first.text !== told) say(`waiting: ${first.text}`);
+    told = first.text;
+    await sleep(POLL_MS, undefined, { signal }).catch((cause) => {
+      throw interrupted(cause);
+    });
+  }
+}
+
+function text({ status, verdict }: Seen): string {
+  const { isTTY, columns } = process.stdout;
+  const color = isTTY === true && process.stdout.hasColors();
+  return report(status, verdict, { width: columns ?? WIDTH, color, now: Date.now() });
+}
+
+function json({ status, verdict }: Seen): string {
+  const { services, objects, plugins } = status;
+  const page = {
+    services,
+    objects: objects.map(({ object, state }) => ({
+      apiVersion: object.apiVersion,
+      kind: object.kind,
+      namespace: object.metadata.namespace,
+      name: object.metadata.name,
+      created: object.metadata.creationTimestamp,
+      state,
+    })),
+    proxies: plugins.flatMap(({ plugin, proxies }) =>
+      proxies.map(({ pod, state, sync, digest, refused, counts }) => ({
+        namespace: pod.namespace,
+        pod: pod.name,
+        plugin: { namespace: plugin.object.metadata.namespace, name: plugin.object.metadata.name },
+        state,
+        sync: typeof sync === "object" ? sync.state : sync,
+        digest,
+        wanted: plugin.digest,
+        refused,
+        ...counts,
+      })),
+    ),
+    ...verdict,
+  };
+  return `${JSON.stringify(page, null, 2)}\n`;
+}
+
+function duration(text: string): number {
+  const parsed = parseDuration(text);
+  if ("value" in parsed) return parsed.value;
+  throw new InvalidArgumentError(`${parsed.wrong}; write it as 60s or 2m.`);
+}
