@@ -24,7 +24,7 @@ export function reportText({ services, counts, objects, unknown }: Report, from:
     .sort(([a], [b]) => a.localeCompare(b))
     .map(([kind, count]) => `${kind} ${count}`);
   lines.push(
-    `${names}: ${found.join(", ") || "nothing found"}, in ${from}: ${total} objects (${kinds.join(", ") || "none that count"})`,
+    `${names}: ${found.join(", ") || "nothing found"}, in ${from}: ${total} object${total === 1 ? "" : "s"} (${kinds.join(", ") || "none that count"})`,
   );
   if (unknown.length > 0) lines.push(`Not known there, so that nothing is said of it: ${unknown.join(", ")}.`);
   return `${lines.join("\n")}\n`;

@@ -161,8 +161,8 @@ export const serviceImported: Rule = ({ model, world }) => {
       if (!sidecar || egress.length === 0) return [];
       const { ports } = model.istio;
       const listeners = egress.filter((entry) => !entry.port || ports.some(({ port }) => port === entry.port.number));
-      const here = sidecar.metadata.namespace ?? "";
-      if (listeners.some(({ hosts }) => list(hosts).some((it) => imports(String(it), model, here)))) return [];
+      const imported = (entry: unknown) => imports(String(entry), model, workload.namespace);
+      if (listeners.some(({ hosts }) => list(hosts).some(imported))) return [];
       const message = `${title(sidecar)} does not let ${title(workload.place)} know ${host(model)}`;
       const hint = `Add "${model.istio.namespace}/${host(model)}" to the hosts of its egress.`;
       return [failure(model)("not_imported", message, hint, placeOf(sidecar))];
@@ -170,7 +170,7 @@ export const serviceImported: Rule = ({ model, world }) => {
   );
 };
 
-/** `NAMESPACE/HOST`, where each may be `*`, the namespace `.` for the Sidecar's own, and the host begin with `*`. */
+/** `NAMESPACE/HOST`, where each may be `*`, the namespace `.` for that of the pod, and the host begin with `*`. */
 function imports(entry: string, model: MeshModel, here: string): boolean {
   const [namespace = "", name = ""] = entry.split("/");
   const at = namespace === "." ? here : namespace;
