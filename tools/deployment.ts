@@ -7,7 +7,7 @@ import { manifest } from "./istio/manifest.js";
 import type { MeshModel } from "./istio/mesh.js";
 import type { IstioObject, Manifest } from "./istio/resource.js";
 import { Cluster, type ClusterOptions } from "./kubernetes/client.js";
-import { EXTENSION_KINDS, parseIstioVersion } from "./model/istio/schema.js";
+import { EXTENSION_KINDS, ISTIO_MINORS, parseIstioVersion } from "./model/istio/schema.js";
 import type { Model } from "./model/schema.js";
 import { formatReference, parseReference } from "./oci/reference.js";
 import { resolveDigest } from "./oci/registry.js";
@@ -164,5 +164,5 @@ function readSidecars(file: string): IstioObject[] {
 function istioVersion(text: string): number {
   const parsed = parseIstioVersion(text);
   if ("value" in parsed) return parsed.value;
-  throw new InvalidArgumentError(`${parsed.wrong}; known are 1.22 to 1.31.`);
+  throw new InvalidArgumentError(`${parsed.wrong}; known are 1.${ISTIO_MINORS.first} to 1.${ISTIO_MINORS.last}.`);
 }

@@ -142,7 +142,7 @@ describe.each(protocols)("$name", ({ name, service, hello, bridged, serve, conne
 
   it("is observed", async () => {
     await settled(
-      [".observe-clients.greeter.default~", "tcp_proxy"],
+      [".observe-clients-app.greeter.default~", "tcp_proxy"],
       [".observe-servers.greeter.default~", "tcp_proxy"],
     );
     const client = await connected();
@@ -157,7 +157,7 @@ describe.each(protocols)("$name", ({ name, service, hello, bridged, serve, conne
 
   it("is routed by the first frame of each connection", async () => {
     world.mesh.set(await cluster("route"));
-    await settled([".route-20880.greeter.default~", "tcp_proxy"], [".observe-servers.greeter.default~", "tcp_proxy"]);
+    await settled([".route-20880-app.greeter.default~", "tcp_proxy"], [".observe-servers.greeter.default~", "tcp_proxy"]);
     await counted(
       async () => {
         for (let i = 0; i < 10; i++) {
@@ -177,7 +177,7 @@ describe.each(protocols)("$name", ({ name, service, hello, bridged, serve, conne
 
   it("is bridged: each request of a connection goes its own way", async () => {
     world.mesh.set(await cluster("bridge"));
-    await settled([".lift.greeter.default~", "http_connection_manager"], [".lower.greeter.default~", "tcp_proxy"]);
+    await settled([".lift-app.greeter.default~", "http_connection_manager"], [".lower.greeter.default~", "tcp_proxy"]);
     const client = await connected();
     const before = (await requests(world.v2.sidecar))[`inbound ${service} add ok`] ?? 0;
     await eventually(async () => expect(await client.hello()).toBe("v1"));

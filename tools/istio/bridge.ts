@@ -1,9 +1,8 @@
-import { isIP } from "node:net";
-import { lowerPortOf } from "../model/istio/schema.js";
+import { isLoopback, lowerPortOf } from "../model/istio/schema.js";
 import { authorizationPolicies } from "./authorization.js";
 import { extension } from "./extension.js";
 import { rateLimits } from "./limits.js";
-import { clients, host, type MeshModel, portPrefix, resource, servers, type Target } from "./mesh.js";
+import { clients, type MeshModel, portPrefix, resource, servers, type Target } from "./mesh.js";
 import type { Resource } from "./resource.js";
 import { destinationRule, virtualService } from "./routing.js";
 
@@ -124,12 +123,12 @@ function clientSidecar(model: MeshModel, { namespace, labels, suffix }: ReturnTy
   const { istio, protocol } = model;
   const { address = "127.0.0.1" } = istio;
   const prefix = portPrefix(model);
-  const loopback = isIP(address) === 6 ? address === "::1" : address.startsWith("127.");
   const egress = istio.ports.map(({ port }) => ({
     port: { number: port, protocol: prefix.toUpperCase(), name: `${prefix}-${protocol}-${port}` },
     bind: address,
-    ...(loopback && { captureMode: "NONE" }),
-    hosts: [`${istio.namespace}/${host(model)}`],
+    ...(isLoopback(address) && { captureMode: "NONE" }),
+    // Istio finds the routes of all other listeners on this port number here as well.
+    hosts: ["*/*"],
   }));
   const why =
     "Gives the clients a listener of its own for this address. On the one that Istio makes by itself, it looks for HTTP " +

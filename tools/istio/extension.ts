@@ -1,5 +1,6 @@
 import { type ModuleMode, moduleConfig } from "../model/module.js";
-import { host, type MeshModel, resource, type Target, type Workloads } from "./mesh.js";
+import { formatAddress } from "../model/units.js";
+import { host, type MeshModel, resource, type Target, targetRefsOf, type Workloads } from "./mesh.js";
 import type { Resource } from "./resource.js";
 
 interface Extension {
@@ -23,6 +24,8 @@ export function extension({ model, url }: Target, { name, mode, side, workloads,
     pluginName: mode,
     pluginConfig: moduleConfig(model, mode, {
       direction: side === "client" ? "outbound" : "inbound",
+      // Istio knows only port numbers, which Services share.
+      destinations: side === "client" ? destinations(model, workloads, ports) : undefined,
       authority: host(model),
       // A mesh has rules that meltemi.yaml knows nothing of.
       open: true,
@@ -40,17 +43,16 @@ export function extension({ model, url }: Target, { name, mode, side, workloads,
     : resource(model, { ...at, kind: "TrafficExtension" }, { ...common, wasm });
 }
 
-function selection({ labels, targetRefs }: Workloads) {
-  if (targetRefs) return { targetRefs: targetRefs.map(({ kind, name }) => ({ group: groupOf(kind), kind, name })) };
-  return labels ? { selector: { matchLabels: labels } } : {};
+function selection(workloads: Workloads) {
+  const targetRefs = targetRefsOf(workloads);
+  if (targetRefs) return { targetRefs };
+  return workloads.labels ? { selector: { matchLabels: workloads.labels } } : {};
 }
 
-function groupOf(kind: string): string {
-  return kind.startsWith("Gateway")
-    ? "gateway.networking.k8s.io"
-    : kind === "ServiceEntry"
-      ? "networking.istio.io"
-      : "";
+/** To a gateway clients connect by its own address. */
+function destinations({ istio }: MeshModel, { targetRefs }: Workloads, ports: readonly number[]): string[] | undefined {
+  const { address } = istio;
+  return address === undefined || targetRefs ? undefined : ports.map((port) => formatAddress({ host: address, port }));
 }
 
 /** What only measures must not stop traffic; elsewhere bytes that nobody has read would go astray. */

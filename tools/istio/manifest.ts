@@ -1,6 +1,8 @@
-import { Document, type ToStringOptions } from "yaml";
+import { Document, type DocumentOptions, type SchemaOptions, type ToStringOptions } from "yaml";
 import { LABELS } from "../envoy/bootstrap.js";
 import { UserError } from "../errors.js";
+import { isLoopback } from "../model/istio/schema.js";
+import { lacking } from "../model/istio/versions.js";
 import { bridge } from "./bridge.js";
 import { clients, type MeshModel, portPrefix, serviceName, type Target } from "./mesh.js";
 import { observe } from "./observe.js";
@@ -18,43 +20,36 @@ export interface ManifestOptions {
 const MODES: Record<MeshModel["mode"], (target: Target) => Resource[]> = { observe, route, bridge };
 
 /**
- * The resources of Istio for some meltemi.yaml. Equal configurations give equal objects in the same order.
+ * The resources of Istio for some meltemi.yaml. Equal configurations give equal objects in the same order,
+ * whatever the order of the configurations.
  * @throws UserError `E_SIDECAR`, `E_TWICE` where two configurations are of the same service, `E_ISTIO_VERSION`
  */
 export function manifest(models: readonly MeshModel[], { url, existing }: ManifestOptions): Manifest {
-  const names = models.map(serviceName);
+  const ordered = models.toSorted((a, b) => (serviceName(a) < serviceName(b) ? -1 : 1));
+  const names = ordered.map(serviceName);
   const twice = names.find((name, i) => names.indexOf(name) !== i);
   if (twice !== undefined) {
     const hint = "Ports that speak different protocols are Services of their own.";
     throw new UserError("E_TWICE", `two of these configurations are of the same service, ${twice}`, { hint });
   }
-  for (const model of models) checkVersion(model);
-  const resources = models.flatMap((model) => MODES[model.mode]({ model, url }));
+  for (const model of ordered) checkVersion(model);
+  const resources = ordered.flatMap((model) => MODES[model.mode]({ model, url }));
   return {
     names,
     image: url,
     resources: mergeSidecars(resources, existing),
-    needs: models.flatMap(needs),
-    notes: models.flatMap(notes),
+    needs: ordered.flatMap(needs),
+    notes: ordered.flatMap(notes),
   };
 }
 
-/**
- * What a version of Istio lacks. Its schema would drop some of these without a word.
- * @throws UserError `E_ISTIO_VERSION`
- */
+/** @throws UserError `E_ISTIO_VERSION` where the mesh is too old */
 export function checkVersion(model: MeshModel): void {
-  const { mode, istio, trafficPolicy } = model;
-  const since: [boolean, string, number][] = [
-    [istio.kind === "TrafficExtension", "kind TrafficExtension", 30],
-    [istio.failStrategy === "FAIL_RELOAD", "failStrategy FAIL_RELOAD", 27],
-    [mode === "route", "mode route (tcp_proxy's max_early_data_bytes)", 29],
-    [trafficPolicy?.retryBudget !== undefined, "trafficPolicy.retryBudget", 27],
-  ];
-  const lacking = since.filter(([used, , first]) => used && istio.version < first);
-  if (lacking.length === 0) return;
-  const what = lacking.map(([, name, first]) => `${name} (from 1.${first})`).join(", ");
-  const message = `${serviceName(model)}: Istio 1.${istio.version} does not have ${what}`;
+  const { version } = model.istio;
+  const needs = lacking(model, version);
+  if (needs.length === 0) return;
+  const what = needs.map((need) => `${need.what} (from 1.${need.first})`).join(", ");
+  const message = `${serviceName(model)}: Istio 1.${version} does not have ${what}`;
   const hint = "Leave it out, or say which version runs: istio.version in meltemi.yaml, or --istio-version.";
   throw new UserError("E_ISTIO_VERSION", message, { hint });
 }
@@ -66,17 +61,19 @@ function needs(model: MeshModel): string[] {
     const name = `${prefix}-${model.protocol}${istio.ports.length > 1 ? `-${port}` : ""}`;
     return `{ name: ${name}, port: ${port}, targetPort: ${targetPort} }`;
   });
-  const loopback = /^127\.|^::1$/.test(istio.address ?? "");
   return [
     `Service ${istio.namespace}/${istio.service ?? model.service.name}, whose ports have names that begin with ` +
       `${prefix}-, such as ${ports.join(", ")}.`,
-    ...(mode === "bridge" && loopback ? [`Clients that connect to ${istio.address} instead of the Service.`] : []),
+    ...(mode === "bridge" && isLoopback(istio.address)
+      ? [`Clients that connect to ${istio.address} instead of the Service.`]
+      : []),
   ];
 }
 
 function notes(model: MeshModel): string[] {
-  const { tracing, accessLog } = model;
+  const { tracing, accessLog, istio } = model;
   const name = serviceName(model);
+  const ports = istio.ports.map(({ port }) => port).join(" or ");
   return [
     ...(tracing
       ? [`${name}: tracing is left out. In Istio it is the mesh's: MeshConfig.extensionProviders, Telemetry.`]
@@ -84,13 +81,21 @@ function notes(model: MeshModel): string[] {
     ...(accessLog
       ? [`${name}: accessLog is left out. In Istio it is the mesh's: MeshConfig.accessLogFile, Telemetry.`]
       : []),
-    ...(model.mode !== "observe" || clients(model).length > 0
-      ? []
-      : [`${name}: only the servers' proxies count requests, since istio.clients names nobody.`]),
+    ...(model.mode === "observe" && clients(model).length === 0
+      ? [`${name}: only the servers' proxies count requests, since istio.clients names nobody.`]
+      : []),
+    ...(clients(model).some(({ targetRefs }) => !targetRefs) && istio.address === undefined
+      ? [
+          `${name}: clients' proxies take all that goes to port ${ports} for it, other Services' connections too. ` +
+            "Say the Service's ClusterIP as istio.address where there are such.",
+        ]
+      : []),
   ];
 }
 
 const YAML: ToStringOptions = { lineWidth: 0 };
+/** Kubernetes reads YAML 1.1, where `on` and `no` are no texts. */
+const READER: DocumentOptions & SchemaOptions = { compat: "yaml-1.1" };
 
 /** The manifest as YAML, a document for each object with a comment that says why it is there. */
 export function manifestYaml({ resources, needs, notes }: Manifest, header: string): string {
@@ -104,7 +109,7 @@ export function manifestYaml({ resources, needs, notes }: Manifest, header: stri
     ...(notes.length > 0 ? ["", "Note:", ...notes.map((line) => `- ${line}`)] : []),
   ];
   const documents = resources.map(({ object, why }) => {
-    const document = new Document(object, { aliasDuplicateObjects: false });
+    const document = new Document(object, { aliasDuplicateObjects: false, ...READER });
     return `${comment(wrapped(why))}\n${document.toString(YAML)}`;
   });
   return `${comment(top)}\n---\n${documents.join("---\n")}`;

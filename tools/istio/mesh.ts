@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import type { Istio } from "../model/istio/schema.js";
 import type { Model } from "../model/schema.js";
 import { INSTANCE, type IstioObject, MANAGED_BY, type Resource } from "./resource.js";
@@ -17,10 +18,18 @@ export function host({ service, istio }: MeshModel): string {
   return `${istio.service ?? service.name}.${istio.namespace}.svc.${istio.domain}`;
 }
 
-/** `greeter.shop`: the service across namespaces. Ends the name of each of its resources, and is their instance. */
+/**
+ * `greeter.shop`: the service across namespaces. Ends the name of each of its resources, and is their instance: so it is as
+ * short as the value of a label, and where the two names are too long for that the end of it tells them apart.
+ */
 export function serviceName({ service, istio }: MeshModel): string {
-  return `${istio.service ?? service.name}.${istio.namespace}`;
+  const name = `${istio.service ?? service.name}.${istio.namespace}`;
+  if (name.length <= LABEL_MAX) return name;
+  return `${name.slice(0, LABEL_MAX - 9)}-${createHash("sha256").update(name).digest("hex").slice(0, 8)}`;
 }
+
+/** Characters in the value of a label. */
+const LABEL_MAX = 63;
 
 /** Labels of the servers' pods. */
 export function serverLabels({ service, istio }: MeshModel): Record<string, string> {
@@ -46,14 +55,37 @@ export function servers(model: MeshModel): Workloads {
   return targetRefs ? { namespace, targetRefs } : { namespace, labels: serverLabels(model) };
 }
 
-/** Each with a name for its resources: `clients`, and `clients-2` where there are more in the same namespace. */
+/**
+ * Each with an ending for the names of its resources: what selects it, so that a client that is added changes nothing for
+ * the others; and a number where that is not enough.
+ */
 export function clients({ istio }: MeshModel): (Workloads & { suffix: string })[] {
   const seen = new Map<string, number>();
-  return (istio.clients ?? []).map(({ namespace = istio.namespace, labels, targetRefs }) => {
-    const count = (seen.get(namespace) ?? 0) + 1;
-    seen.set(namespace, count);
-    return { namespace, labels, targetRefs, suffix: count === 1 ? "" : `-${count}` };
+  return (istio.clients ?? []).map(({ namespace = istio.namespace, labels = {}, targetRefs = [] }) => {
+    const values = Object.keys(labels)
+      .sort()
+      .map((key) => labels[key]);
+    const words = [...values, ...targetRefs.map(({ name }) => name)].join("-").toLowerCase().slice(0, LABEL_MAX);
+    const suffix = words === "" ? "" : `-${words.replace(/[^a-z0-9]+/g, "-").replace(/-$/, "")}`;
+    const count = (seen.get(`${namespace}/${suffix}`) ?? 0) + 1;
+    seen.set(`${namespace}/${suffix}`, count);
+    return {
+      namespace,
+      ...(values.length > 0 && { labels }),
+      ...(targetRefs.length > 0 && { targetRefs }),
+      suffix: count === 1 ? suffix : `${suffix}-${count}`,
+    };
   });
+}
+
+/** What selects workloads, as extensions and EnvoyFilters of gateways and waypoints say it. */
+export function targetRefsOf({ targetRefs }: Workloads) {
+  return targetRefs?.map(({ kind, name }) => ({ group: groupOf(kind), kind, name }));
+}
+
+function groupOf(kind: string): string {
+  if (kind === "ServiceEntry") return "networking.istio.io";
+  return kind === "Service" ? "" : "gateway.networking.k8s.io";
 }
 
 /** An object of ours, with the labels that Kubernetes recommends. */

@@ -1,6 +1,6 @@
 import { TYPE } from "../envoy/resources.js";
 import { extension } from "./extension.js";
-import { clients, type MeshModel, resource, type Target, type Workloads } from "./mesh.js";
+import { clients, type MeshModel, resource, type Target, targetRefsOf } from "./mesh.js";
 import { observeServers } from "./observe.js";
 import type { Resource } from "./resource.js";
 import { destinationRule } from "./routing.js";
@@ -13,7 +13,7 @@ export function route(target: Target): Resource[] {
     ...destinationRule(model),
     observeServers(target),
     ...clients(model).flatMap((workloads) => [
-      earlyData(model, workloads, workloads.suffix),
+      earlyData(model, workloads),
       // Each port has clusters of its own.
       ...ports.map(({ port }) =>
         extension(target, {
@@ -29,8 +29,10 @@ export function route(target: Target): Resource[] {
   ];
 }
 
-function earlyData(model: MeshModel, { namespace, labels, targetRefs }: Workloads, suffix: string): Resource {
+function earlyData(model: MeshModel, workloads: ReturnType<typeof clients>[number]): Resource {
   const { istio, limits } = model;
+  const { namespace, labels, suffix } = workloads;
+  const targetRefs = targetRefsOf(workloads);
   const why =
     "Has tcp_proxy wait for the first frame before it connects, for which Istio has no field of its own. " +
     "Other Services on the same port number are not changed by it.";

@@ -10,7 +10,7 @@ import { INSTANCE, type IstioObject, MANAGED_BY, type Resource } from "./resourc
 export const ROOT_NAMESPACE = "istio-system";
 
 interface Listener {
-  port?: { number: number };
+  port?: { number: number; protocol?: string; name?: string };
   bind?: string;
   [field: string]: unknown;
 }
@@ -23,48 +23,61 @@ interface SidecarSpec {
 }
 
 /**
- * Joins Sidecars for the same pods. Of `existing`, Sidecars for the very same pods get our entries and stay the user's:
- * they keep their names and labels. Those for all pods of a namespace are what ours start from.
- * @throws UserError `E_SIDECAR` where two would count for the same pods
+ * Joins Sidecars for the same pods; what is for all pods of a namespace also stands in those for some of them. Of
+ * `existing`, those for the very same pods get our entries and stay the user's: they keep their names and labels. Those for
+ * all pods are what ours start from.
+ * @throws UserError `E_SIDECAR` where two would count for the same pods, or have something else on the same port
  */
 export function mergeSidecars(resources: readonly Resource[], existing: readonly IstioObject[] = []): Resource[] {
-  const instances = new Set(resources.map(({ object }) => object.metadata.labels?.[INSTANCE]));
-  const others = existing.filter(({ kind, metadata }) => {
-    const own = metadata.labels?.[MANAGED_BY] === "meltemi" && instances.has(metadata.labels[INSTANCE]);
-    return kind === "Sidecar" && !own;
-  });
+  const instances = new Set(resources.flatMap(({ object }) => setOf(object) ?? []));
+  const others = existing.filter((object) => object.kind === "Sidecar" && !instances.has(setOf(object) ?? ""));
   const merged: Resource[] = [];
   for (const resource of resources) {
-    const same = merged.findIndex(
-      ({ object }) => isSidecar(resource) && object.kind === "Sidecar" && samePods(object, resource.object),
-    );
+    const same = merged.findIndex(({ object }) => isSidecar(resource.object) && samePods(object, resource.object));
     const earlier = merged[same];
-    if (!isSidecar(resource)) merged.push(resource);
-    else if (earlier) merged[same] = joined(earlier, resource);
-    else merged.push(intoExisting(resource, others));
+    if (earlier) merged[same] = joined(earlier, resource);
+    else merged.push(resource);
   }
-  for (const [i, { object }] of merged.entries()) {
-    const rival = merged
-      .slice(i + 1)
-      .find((it) => isSidecar(it) && object.kind === "Sidecar" && mayMeet(object, it.object));
-    if (rival) throw tooMany(object, rival.object);
-  }
-  return merged;
+  const ours = merged.filter(({ object }) => isSidecar(object));
+  refuseRivals(ours);
+  // Pods that have a Sidecar of their own do not heed the one for all.
+  const forAll = ({ metadata: { namespace } }: IstioObject) =>
+    ours.find(({ object }) => object.metadata.namespace === namespace && !selector(object));
+  const complete = merged.map((resource) => {
+    const { object } = resource;
+    if (!isSidecar(object)) return resource;
+    const more = selector(object) && forAll(object);
+    return intoExisting(more ? joined(resource, more) : resource, others);
+  });
+  const rest = others.filter((object) => selector(object) && !ours.some((it) => samePods(it.object, object)));
+  const added = rest.flatMap((object) => {
+    const more = forAll(object);
+    return more ? [intoTheirs(object, more)] : [];
+  });
+  return [...complete, ...added];
 }
 
-function isSidecar({ object }: Resource): boolean {
-  return object.kind === "Sidecar";
+function isSidecar({ kind }: IstioObject): boolean {
+  return kind === "Sidecar";
 }
 
 function specOf({ spec }: IstioObject): SidecarSpec {
   return spec as SidecarSpec;
 }
 
+/** Undefined where it is for all pods of its namespace. */
 function selector(object: IstioObject): Record<string, string> | undefined {
-  return specOf(object).workloadSelector?.labels;
+  const { labels = {} } = specOf(object).workloadSelector ?? {};
+  return Object.keys(labels).length > 0 ? labels : undefined;
+}
+
+/** The set of objects of this tool that it belongs to, if any. */
+function setOf({ metadata }: IstioObject): string | undefined {
+  return metadata.labels?.[MANAGED_BY] === "meltemi" ? metadata.labels[INSTANCE] : undefined;
 }
 
 function samePods(a: IstioObject, b: IstioObject): boolean {
+  if (a.kind !== b.kind) return false;
   return a.metadata.namespace === b.metadata.namespace && isDeepStrictEqual(selector(a), selector(b));
 }
 
@@ -77,16 +90,17 @@ function mayMeet(a: IstioObject, b: IstioObject): boolean {
   return within(left, right) || within(right, left);
 }
 
+function refuseRivals(sidecars: readonly Resource[]): void {
+  for (const [i, { object }] of sidecars.entries()) {
+    const rival = sidecars.slice(i + 1).find((it) => mayMeet(object, it.object));
+    if (rival) throw tooMany(object, rival.object);
+  }
+}
+
 function intoExisting(ours: Resource, others: readonly IstioObject[]): Resource {
   const { object } = ours;
   const same = others.find((other) => samePods(other, object));
-  if (same) {
-    const { name } = same.metadata;
-    const set = same.metadata.labels?.[MANAGED_BY] === "meltemi" ? same.metadata.labels[INSTANCE] : undefined;
-    if (set !== undefined) throw anotherSet(same, set);
-    const why = `Your Sidecar ${name}, with what is needed here. ${ours.why}`;
-    return { object: { ...bare(same), spec: joinedSpec(specOf(same), specOf(object)) }, why };
-  }
+  if (same) return intoTheirs(same, ours);
   const rival = others.find((other) => mayMeet(other, object));
   if (rival) throw tooMany(rival, object);
   if (!selector(object)) return ours;
@@ -94,34 +108,60 @@ function intoExisting(ours: Resource, others: readonly IstioObject[]): Resource 
     others.find((other) => other.metadata.namespace === namespace && !selector(other));
   const base = forAll(object.metadata.namespace) ?? forAll(ROOT_NAMESPACE);
   if (!base) return ours;
-  const { namespace, name } = base.metadata;
-  const why = `${ours.why} Everything else is as in ${namespace}/${name}, which no longer counts for these pods.`;
-  return { object: { ...object, spec: joinedSpec(specOf(base), specOf(object)) }, why };
+  const why = `${ours.why} Everything else is as in ${title(base)}, which no longer counts for these pods.`;
+  const { workloadSelector } = specOf(object);
+  return { object: { ...object, spec: { workloadSelector, ...withOurs(base, object) } }, why };
 }
 
+function intoTheirs(theirs: IstioObject, ours: Resource): Resource {
+  const set = setOf(theirs);
+  if (set !== undefined) throw anotherSet(theirs, set);
+  const why = `Your Sidecar ${theirs.metadata.name}, with what is needed here. ${ours.why}`;
+  return { object: { ...bare(theirs), spec: withOurs(theirs, ours.object) }, why };
+}
+
+/** Ours take the place of entries for the same port: they may be our own of another time. */
+function withOurs(theirs: IstioObject, ours: IstioObject): Record<string, unknown> {
+  const gives = (entry: Listener, other: Listener) => entry.bind === undefined || entry.bind === other.bind;
+  return joinedSpec(theirs, ours, gives);
+}
+
+/** Two of ours; the first one's name and pods stay. */
 function joined(first: Resource, second: Resource): Resource {
-  const whys = first.why === second.why ? first.why : `${first.why} ${second.why}`;
-  return { object: { ...first.object, spec: joinedSpec(specOf(first.object), specOf(second.object)) }, why: whys };
+  const why = first.why === second.why ? first.why : `${first.why} ${second.why}`;
+  return { object: { ...first.object, spec: joinedSpec(first.object, second.object, alike) }, why };
 }
 
-function joinedSpec(base: SidecarSpec, more: SidecarSpec): Record<string, unknown> {
-  const { workloadSelector, ingress: moreIngress = [], egress: moreEgress = [] } = more;
-  const { workloadSelector: _, ingress = [], egress = [], ...rest } = base;
-  const isLast = ({ port }: Listener) => port === undefined;
-  const last = [...egress, ...moreEgress].filter(isLast).slice(0, 1);
-  const named = [...without(egress, moreEgress), ...moreEgress].filter((listener) => !isLast(listener));
-  const inbound = [...without(ingress, moreIngress), ...moreIngress];
-  return {
-    ...(workloadSelector && { workloadSelector }),
-    ...(inbound.length > 0 && { ingress: inbound }),
-    ...(egress.length + moreEgress.length > 0 && { egress: [...named, ...last] }),
-    ...rest,
+/** The same but for the name, which nobody looks at. Listeners of clients never are: each is for another Service. */
+function alike({ port: left, ...a }: Listener, { port: right, ...b }: Listener): boolean {
+  return a.defaultEndpoint !== undefined && left?.protocol === right?.protocol && isDeepStrictEqual(a, b);
+}
+
+/** `gives` says whether an entry may give way to one of `more` for the same port, of which Istio takes only one. */
+function joinedSpec(
+  base: IstioObject,
+  more: IstioObject,
+  gives: (entry: Listener, other: Listener) => boolean,
+): Record<string, unknown> {
+  const entries = (side: "ingress" | "egress") => {
+    const [theirs, ours] = [specOf(base)[side] ?? [], specOf(more)[side] ?? []];
+    const kept = theirs.filter((entry) => {
+      const other = ours.find(({ port }) => port && port.number === entry.port?.number);
+      if (other && !gives(entry, other)) throw samePort(base, more, entry, other);
+      return !other;
+    });
+    const isLast = ({ port }: Listener) => port === undefined;
+    const all = [...kept, ...ours];
+    return [...all.filter((entry) => !isLast(entry)), ...all.filter(isLast).slice(0, 1)];
   };
-}
-
-/** Entries for other ports: Istio takes one for each. */
-function without(listeners: readonly Listener[], taken: readonly Listener[]): Listener[] {
-  return listeners.filter(({ port }) => port === undefined || !taken.some((it) => it.port?.number === port.number));
+  const { workloadSelector, ingress: _, egress: __, ...others } = specOf(base);
+  const [ingress, egress] = [entries("ingress"), entries("egress")];
+  return {
+    ...(selector(base) && { workloadSelector }),
+    ...(ingress.length > 0 && { ingress }),
+    ...(egress.length > 0 && { egress }),
+    ...others,
+  };
 }
 
 /** Without what the server has added. */
@@ -155,5 +195,17 @@ function tooMany(a: IstioObject, b: IstioObject): UserError {
 function anotherSet(object: IstioObject, set: string): UserError {
   const message = `the Sidecar ${title(object)} for the same pods belongs to ${set}, which was applied by this tool as well`;
   const hint = "Give both files to one command, so that they share a Sidecar: meltemi apply ONE.yaml OTHER.yaml";
+  return new UserError("E_SIDECAR", message, { hint });
+}
+
+function samePort(base: IstioObject, more: IstioObject, theirs: Listener, ours: Listener): UserError {
+  const what = ({ bind, defaultEndpoint, port }: Listener) =>
+    [port?.protocol, bind, defaultEndpoint === undefined ? undefined : `to ${defaultEndpoint}`]
+      .filter(Boolean)
+      .join(" ");
+  const message =
+    `the Sidecars ${title(base)} and ${title(more)} are for the same pods, and have port ${ours.port?.number} for ` +
+    `different things (${what(theirs)}; ${what(ours)})`;
+  const hint = "A Sidecar has each port number only once: give one of the Services another port.";
   return new UserError("E_SIDECAR", message, { hint });
 }

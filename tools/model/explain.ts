@@ -62,6 +62,10 @@ export function findingsOf(issue: z.core.$ZodIssue): Finding[] {
       const message = `${pathText(path)} is ${few ? "too small" : "too large"}`;
       return [{ code: "out_of_range", path, message, expected: `${few ? "at least" : "at most"} ${bound}` }];
     }
+    case "invalid_key": {
+      const expected = issue.issues.map(({ message }) => message).join(", ");
+      return [{ code: "bad_key", path, atKey: true, message: `the key "${String(last)}" is not usable`, expected }];
+    }
     case "custom": {
       const found = typeof issue.input === "object" ? "" : ` "${issue.input}"`;
       const message = `${pathText(path)}${found}: ${issue.params?.wrong}`;

@@ -15,6 +15,8 @@ export interface ModuleConfig {
   mode: ModuleMode;
   direction: "outbound" | "inbound";
   service: string;
+  /** `IP:PORT` each: connections to other addresses pass as they are. All are meant where there is no list. */
+  destinations?: string[];
   /** Only in mode lift. */
   authority?: string;
   /** Modes lift and lower: the metadata keys that become headers, in lower case; all where there is no list. */
@@ -28,6 +30,8 @@ export interface ModuleConfig {
 /** Where a filter is, as far as its configuration depends on it. */
 export interface Place {
   direction: "outbound" | "inbound";
+  /** What clients connect to, where the filter also stands before what is none of its business. */
+  destinations?: string[] | undefined;
   /** Mode lift: of every request; undefined for the address that the client connected to. */
   authority: string | undefined;
   /** Modes lift and lower: whether others than the rules of meltemi.yaml may look at requests on their way. */
@@ -55,6 +59,7 @@ export function moduleConfig(model: Model, mode: ModuleMode, place: Place = loca
     mode,
     direction: mode === "lift" ? "outbound" : mode === "lower" ? "inbound" : place.direction,
     service: service.name,
+    ...(place.destinations && { destinations: place.destinations }),
     ...(mode === "lift" && place.authority !== undefined && { authority: place.authority }),
     ...(metadata && { metadata }),
     ...(mode === "route" && {

@@ -35,7 +35,10 @@ const port = z.int().min(1).max(65535);
 
 /** Labels of pods. */
 export const podLabels = z
-  .record(z.string().max(317).regex(LABEL_KEY, "a label's name"), z.string().max(63).regex(LABEL, "a label's value"))
+  .record(
+    z.string().max(317).regex(LABEL_KEY, "a label's name such as app"),
+    z.string().max(63).regex(LABEL, "a label's value: letters, digits, dots, dashes and underscores"),
+  )
   .refine((labels) => Object.keys(labels).length > 0, {
     error: "at least one label, such as app: greeter",
     params: { wrong: "no label selects everything" },
@@ -132,8 +135,9 @@ export const istio = keys({
     .refine((text) => isIP(text) !== 0, { error: "an IP address", params: { wrong: "not an address" } })
     .optional()
     .describe(
-      "Mode bridge: the address that clients connect to: the Service's ClusterIP; or one of loopback such as 127.0.0.1, " +
-        "to which the clients have to be pointed then (headless Services have no other).",
+      "The address that clients connect to: the Service's ClusterIP. Mode bridge: or one of loopback such as 127.0.0.1, to " +
+        "which the clients have to be pointed then (headless Services have no other). Other modes: without it, connections " +
+        "of these clients to other Services with the same port number are taken for this one's.",
     ),
   clients: z.array(clients).min(1).optional().describe("The workloads that call the service."),
   servers: servers.describe("The pods of the service."),
@@ -157,7 +161,18 @@ export const istio = keys({
 
 /** The port between Istio's two filter chains at a server, unless it is given. */
 export function lowerPortOf(targetPort: number): number {
-  return targetPort + 10_000 <= 65_535 ? targetPort + 10_000 : targetPort - 10_000;
+  const above = targetPort + 10_000;
+  if (isOfIstio(above)) return above + 10_000;
+  return above <= 65_535 ? above : targetPort - 10_000;
+}
+
+/** Ports at which Istio's own programs listen in every pod. */
+export function isOfIstio(port: number): boolean {
+  return port >= 15_000 && port < 15_100;
+}
+
+export function isLoopback(address: string | undefined): boolean {
+  return address === "::1" || (address?.startsWith("127.") ?? false);
 }
 
 export type Istio = z.output<typeof istio>;

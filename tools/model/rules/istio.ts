@@ -1,7 +1,9 @@
+import { headerName } from "../http.js";
 import { type Finding, pathText } from "../issue.js";
 import { condition } from "../istio/authorization.js";
 import { httpMatch, REGEX_MAX, type StringMatch } from "../istio/match.js";
-import { lowerPortOf } from "../istio/schema.js";
+import { isLoopback, isOfIstio, lowerPortOf, parseIstioVersion } from "../istio/schema.js";
+import { lacking } from "../istio/versions.js";
 import { type Match, match as matchSchema } from "../matcher.js";
 import { conflict, isMap, list, map, missing, type Path, type Tree } from "./tree.js";
 
@@ -13,7 +15,7 @@ export function istioFindings(root: Tree): Finding[] {
     ...nameFindings(root),
     ...portFindings(root.istio, mode),
     ...workloadFindings(root.istio, mode),
-    ...versionFindings(root.istio),
+    ...versionFindings(root, root.istio),
     ...(mode === "bridge" ? bridgeFindings(root, root.istio) : []),
   ];
 }
@@ -41,7 +43,7 @@ function portFindings({ ports }: Tree, mode: unknown): Finding[] {
   });
 }
 
-function workloadFindings({ clients, servers, address }: Tree, mode: unknown): Finding[] {
+function workloadFindings({ clients, servers, address, namespace = "default" }: Tree, mode: unknown): Finding[] {
   const findings: Finding[] = [];
   if (clients === undefined && mode !== "observe") {
     findings.push(
@@ -58,8 +60,11 @@ function workloadFindings({ clients, servers, address }: Tree, mode: unknown): F
     if (mode === "bridge")
       findings.push(conflict([...path, "targetRefs"], "is not for mode bridge, which needs Sidecars"));
   }
+  findings.push(...overlaps(list(clients).map(map), namespace));
   if (mode !== "bridge") {
-    if (address !== undefined) findings.push(conflict(["istio", "address"], "needs mode: bridge"));
+    if (typeof address === "string" && isLoopback(address)) {
+      findings.push({ code: "conflict", path: ["istio", "address"], message: `${address} needs mode: bridge` });
+    }
     for (const key of ["address", "http", "otherPorts"]) {
       if (key in map(servers)) findings.push(conflict(["istio", "servers", key], "needs mode: bridge"));
     }
@@ -70,18 +75,38 @@ function workloadFindings({ clients, servers, address }: Tree, mode: unknown): F
   return findings;
 }
 
-/** What needs a later version than the one that is named. */
-function versionFindings({ version, kind, failStrategy }: Tree): Finding[] {
-  const minor = typeof version === "string" ? Number(/^v?1\.(\d+)/.exec(version)?.[1]) : Number.NaN;
-  const since: [unknown, string, number][] = [
-    [kind, "TrafficExtension", 30],
-    [failStrategy, "FAIL_RELOAD", 27],
-  ];
-  return since.flatMap(([value, word, first], i) => {
-    if (value !== word || !(minor < first)) return [];
-    const path = ["istio", i === 0 ? "kind" : "failStrategy"];
-    return [{ code: "conflict", path, message: `${word} needs Istio 1.${first}`, expected: "a later istio.version" }];
+/** A proxy that is selected twice would have two filters of the same service. */
+function overlaps(clients: readonly Tree[], namespace: unknown): Finding[] {
+  return clients.flatMap((client, i): Finding[] => {
+    const earlier = clients.slice(0, i).findIndex((other) => {
+      if ((other.namespace ?? namespace) !== (client.namespace ?? namespace)) return false;
+      if (other.targetRefs !== undefined || client.targetRefs !== undefined) return false;
+      const [a, b] = [map(other.labels), map(client.labels)];
+      return isWithin(a, b) || isWithin(b, a);
+    });
+    if (earlier < 0) return [];
+    const [path, first] = [["istio", "clients", i], pathText(["istio", "clients", earlier])];
+    return [{ code: "conflict", path, message: `${pathText(path)} selects pods that ${first} selects as well` }];
   });
+}
+
+/** Whether pods with the labels `all` are selected by `some`. */
+function isWithin(some: Tree, all: Tree): boolean {
+  return Object.entries(some).every(([key, value]) => all[key] === value);
+}
+
+/** What needs a later version than the one that is named. */
+function versionFindings(root: Tree, istio: Tree): Finding[] {
+  const version = typeof istio.version === "string" ? parseIstioVersion(istio.version) : { wrong: "" };
+  if ("wrong" in version) return [];
+  return lacking({ mode: root.mode, trafficPolicy: map(root.trafficPolicy), istio }, version.value).map(
+    ({ path, what, first }) => ({
+      code: "conflict",
+      path,
+      message: `${what} needs Istio 1.${first}`,
+      expected: "a later istio.version",
+    }),
+  );
 }
 
 function bridgeFindings(root: Tree, istio: Tree): Finding[] {
@@ -99,48 +124,74 @@ function bridgeFindings(root: Tree, istio: Tree): Finding[] {
     const path = ["trafficPolicy", "loadBalancer", "consistentHash", "key"];
     findings.push({ code: "bad_value", path, message: "Istio hashes whole headers", expected: "a metadata key" });
   }
+  findings.push(...list(root.routes).flatMap((route, i) => sameHeader(map(route), ["routes", i, "match"])));
   findings.push(...list(root.routes).flatMap((route, i) => tooLong(map(route), ["routes", i, "match"])));
   findings.push(...list(root.authorization).flatMap((rule, i) => unsaid(map(rule), ["authorization", i, "match"])));
-  findings.push(...loopbackFindings(istio, root));
+  const http = map(istio.servers).http ?? root.authorization !== undefined;
+  if (map(istio.servers).http === false && root.authorization !== undefined) {
+    findings.push(conflict(["istio", "servers", "http"], "is what authorization needs"));
+  }
+  findings.push(...addressFindings(istio), ...ownClientFindings(root, istio), ...podPortFindings(istio, http === true));
   return findings;
 }
 
-function loopbackFindings({ address, servers, ports }: Tree, { authorization }: Tree): Finding[] {
+function addressFindings({ address }: Tree): Finding[] {
+  if (address !== "0.0.0.0" && address !== "::") return [];
+  const message = "every address: Istio would look for HTTP in it before the module sees a byte";
+  return [{ code: "bad_value", path: ["istio", "address"], message, expected: "one address" }];
+}
+
+/** Where the servers' pods are clients too, and both they and their proxies would listen at the same address. */
+function ownClientFindings(
+  root: Tree,
+  { address, servers, clients, namespace = "default", ports, service }: Tree,
+): Finding[] {
+  if (typeof address !== "string" || !isLoopback(address) || map(servers).address === "pod") return [];
+  const shared = list(ports)
+    .map(map)
+    .find(({ port, targetPort = port, serverPort = targetPort }) => serverPort === port);
+  const pods = map(map(servers).labels ?? { app: service ?? map(root.service).name });
+  const own = list(clients)
+    .map(map)
+    .findIndex((client) => (client.namespace ?? namespace) === namespace && isWithin(map(client.labels), pods));
+  if (!shared || own < 0) return [];
+  const path = ["istio", "clients", own];
+  const message = `${pathText(path)} are the servers too, which listen at port ${shared.port} of loopback themselves`;
+  return [{ code: "conflict", path, message, expected: "other pods, another serverPort, or servers.address: pod" }];
+}
+
+/** Each number means one thing in the pods of the servers. */
+function podPortFindings({ servers, ports }: Tree, http: boolean): Finding[] {
   const findings: Finding[] = [];
-  if (address === "0.0.0.0" || address === "::") {
-    const message = "every address: Istio would look for HTTP in it before the module sees a byte";
-    findings.push({ code: "bad_value", path: ["istio", "address"], message, expected: "one address" });
-  }
-  const http = map(servers).http ?? authorization !== undefined;
-  if (map(servers).http === false && authorization !== undefined) {
-    findings.push(conflict(["istio", "servers", "http"], "is what authorization needs"));
-  }
   const taken = new Map<unknown, string>();
-  for (const [i, entry] of list(ports).map(map).entries()) {
+  /** `entry` may leave the key out, and then it is the entry that is shown. */
+  const take = (number: unknown, path: Path, entry: Tree, what = taken.get(number)) => {
+    const key = String(path.at(-1));
+    if (what !== undefined) {
+      const message = `port ${number} of the pods is ${what} already`;
+      const shown = key in entry ? path : path.slice(0, -1);
+      findings.push({ code: "conflict", path: shown, message, expected: `another ${key}` });
+    }
+    taken.set(number, pathText(path));
+  };
+  const entries = list(ports).map(map);
+  for (const [i, entry] of entries.entries()) {
     const { port, targetPort = port, lowerPort } = entry;
-    const inner = lowerPort ?? (typeof targetPort === "number" ? lowerPortOf(targetPort) : undefined);
-    const used: [string, unknown][] = [
-      ["targetPort", targetPort],
-      ...(http ? [["lowerPort", inner] as [string, unknown]] : []),
-    ];
-    for (const [key, number] of used) {
-      const other = taken.get(number);
-      if (other !== undefined) {
-        const message = `port ${number} of the pods is ${other} already`;
-        const path = ["istio", "ports", i, ...(key in entry ? [key] : [])];
-        findings.push({ code: "conflict", path, message, expected: `another ${key}` });
-      }
-      taken.set(number, pathText(["istio", "ports", i, key]));
+    const path = ["istio", "ports", i];
+    take(targetPort, [...path, "targetPort"], entry);
+    if (!http) {
+      if (lowerPort !== undefined)
+        findings.push(conflict([...path, "lowerPort"], "needs servers.http or authorization"));
+      continue;
     }
-    if (lowerPort !== undefined && !http) {
-      findings.push(conflict(["istio", "ports", i, "lowerPort"], "needs servers.http or authorization"));
-    }
+    const lower = lowerPort ?? (typeof targetPort === "number" ? lowerPortOf(targetPort) : undefined);
+    const server = entries.findIndex(({ serverPort }) => serverPort !== undefined && serverPort === lower);
+    const listening = server < 0 ? undefined : pathText(["istio", "ports", server, "serverPort"]);
+    const own = typeof lower === "number" && isOfIstio(lower) ? "Istio's own" : undefined;
+    take(lower, [...path, "lowerPort"], entry, own ?? listening ?? taken.get(lower));
   }
   for (const [i, entry] of list(map(servers).otherPorts).map(map).entries()) {
-    const other = taken.get(entry.port);
-    if (other === undefined) continue;
-    const path = ["istio", "servers", "otherPorts", i, "port"];
-    findings.push({ code: "conflict", path, message: `port ${entry.port} of the pods is ${other} already` });
+    take(entry.port, ["istio", "servers", "otherPorts", i, "port"], entry);
   }
   return findings;
 }
@@ -151,13 +202,24 @@ function read(match: unknown): Match | undefined {
   return success ? data : undefined;
 }
 
+/** Istio's matches are by header, and headers know no upper case. */
+function sameHeader({ match }: Tree, path: Path): Finding[] {
+  const keys = Object.keys(map(match));
+  return keys.flatMap((key, i): Finding[] => {
+    const earlier = keys.slice(0, i).find((other) => headerName(other) === headerName(key));
+    if (earlier === undefined || headerName(key) === undefined) return [];
+    const message = `"${key}" and "${earlier}" are the same header, of which Istio takes one condition`;
+    return [{ code: "conflict", path: [...path, key], atKey: true, message }];
+  });
+}
+
 function tooLong({ match }: Tree, path: Path): Finding[] {
   const conditions = read(match);
   if (!conditions) return [];
   const { uri, headers = {}, withoutHeaders = {} } = httpMatch(conditions);
   const all: (StringMatch | undefined)[] = [uri, ...Object.values(headers), ...Object.values(withoutHeaders)];
-  if (all.every((it) => (it?.regex?.length ?? 0) <= REGEX_MAX)) return [];
-  const message = `${pathText(path)} comes to a regular expression of more than ${REGEX_MAX} characters, which Istio refuses`;
+  if (all.every((it) => Buffer.byteLength(it?.regex ?? "") <= REGEX_MAX)) return [];
+  const message = `${pathText(path)} comes to a regular expression of more than ${REGEX_MAX} bytes, which Istio refuses`;
   return [{ code: "bad_value", path, atKey: true, message, expected: "several routes, or a shorter list" }];
 }
 
