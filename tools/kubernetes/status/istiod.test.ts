@@ -11,11 +11,18 @@ it("a proxy has taken all that was sent", () => {
 it("a proxy has refused something, and why", () => {
   expect(app(SYNCS.moduleRejected)).toEqual({
     state: "rejected",
-    details: "Unable to create Wasm plugin default.meltemi-client~istio-translated-wasmplugin",
+    errors: [
+      {
+        type: "TypedExtensionConfig",
+        details: "Unable to create Wasm plugin default.meltemi-client~istio-translated-wasmplugin",
+      },
+    ],
   });
   expect(app(SYNCS.listenerRejected)).toMatchObject({
     state: "rejected",
-    details: expect.stringContaining("Error adding/updating listener(s) 10.96.0.10_20880"),
+    errors: [
+      { type: "Listener", details: expect.stringContaining("Error adding/updating listener(s) 10.96.0.10_20880") },
+    ],
   });
 });
 

@@ -8,7 +8,14 @@ export type Sync =
   /** It has not answered yet. */
   | { state: "pending" }
   /** It has answered that it does not take it. Older versions of Istio do not tell that from `pending`. */
-  | { state: "rejected"; details: string };
+  | { state: "rejected"; errors: Rejection[] };
+
+/** Of all listeners, or of all extensions' modules and configurations ... */
+export interface Rejection {
+  /** The last word of the type's URL: `Listener`, `TypedExtensionConfig` ... */
+  type: string;
+  details: string;
+}
 
 const TYPES = ["cluster", "listener", "route", "endpoint", "extensionconfig"] as const;
 
@@ -25,8 +32,8 @@ export function readSyncs(text: string): Map<string, Sync> {
 
 function syncOf({ resources = {}, ...entry }: Entry): Sync {
   if (TYPES.every((type) => entry[`${type}_sent`] === entry[`${type}_acked`])) return { state: "synced" };
-  const errors = Object.values(resources).flatMap(({ sent, acked, lastError }) =>
-    lastError && sent !== acked ? lastError.trim() : [],
+  const errors = Object.entries(resources).flatMap(([url, { sent, acked, lastError }]) =>
+    lastError && sent !== acked ? [{ type: url.slice(url.lastIndexOf(".") + 1), details: lastError.trim() }] : [],
   );
-  return errors.length > 0 ? { state: "rejected", details: errors.join("\n") } : { state: "pending" };
+  return errors.length > 0 ? { state: "rejected", errors } : { state: "pending" };
 }

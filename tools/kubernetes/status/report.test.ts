@@ -128,6 +128,14 @@ describe("a proxy", () => {
     expect(judged({ listeners, sync: undefined }).problems).toEqual([expect.stringContaining("does not take")]);
   });
 
+  it("whose listener was refused while a plugin's configuration was wrong has no wrong one now", () => {
+    const details = "Error adding/updating listener(s) l: Unable to create Wasm plugin default.meltemi-client~x";
+    expect(judged({ sync: { state: "rejected", errors: [{ type: "Listener", details }] } })).toMatchObject({
+      state: "runs",
+      problems: [expect.stringContaining("Envoy does not take its configuration")],
+    });
+  });
+
   it("whose module has failed, or whose labels are none, is worth a note", () => {
     const metrics = `${METRICS.replace(/(wasmplugin_vm_reload\{\}) 0/, "$1 2")}protocol___dubbo___meltemi_requests_total{} 5\n`;
     const { problems, notes } = judged({ metrics });
@@ -193,7 +201,7 @@ describe("the report", () => {
       POD          PLUGIN          STATE  DIGEST        REQUESTS  ERRORS   MEMORY
       default/app  meltemi-client  runs   3b2008393645        38       0  384 KiB
 
-      greeter.default: rolled out, 1 objects, 1 proxies, module 3b2008393645
+      greeter.default: rolled out, 1 object, 1 proxy, module 3b2008393645
       "
     `);
   });

@@ -82,7 +82,9 @@ export function summary({ services, objects, plugins }: Status, { problems, unse
   if (unseen.length > 0) return `${what}: nothing wrong in what could be seen`;
   const pods = new Set(plugins.flatMap(({ proxies }) => proxies.map(({ pod }) => podName(pod))));
   const digest = plugins.map(({ plugin }) => plugin.digest).find((it) => it !== undefined);
-  return `${what}: rolled out, ${objects.length} objects, ${pods.size} proxies, module ${short(digest)}`;
+  const some = (number: number, one: string, many: string) => `${number} ${number === 1 ? one : many}`;
+  const parts = [some(objects.length, "object", "objects"), some(pods.size, "proxy", "proxies")];
+  return `${what}: rolled out, ${parts.join(", ")}, module ${short(digest)}`;
 }
 
 function objectRow({ object, state }: ObjectStatus, now: number): Cell[] {
@@ -98,15 +100,14 @@ function objectRow({ object, state }: ObjectStatus, now: number): Cell[] {
 function proxyRow(plugin: string, proxy: ProxyStatus): Cell[] {
   const { pod, digest, counts } = proxy;
   const { text, style } = shownState(proxy);
-  const errors = counts?.decodeErrors ?? 0;
   return [
     { text: podName(pod) },
     { text: plugin },
     { text, style },
     { text: digest === undefined ? "-" : short(digest) },
-    { text: counts ? count(counts.requests) : "-" },
-    { text: counts ? count(errors) : "-", ...(errors > 0 && { style: "red" }) },
-    { text: counts?.memoryBytes === undefined ? "-" : bytes(counts.memoryBytes) },
+    { text: figure(counts?.requests, count) },
+    { text: figure(counts?.decodeErrors, count), ...(counts?.decodeErrors && { style: "red" }) },
+    { text: figure(counts?.memoryBytes, bytes) },
   ];
 }
 
@@ -117,6 +118,10 @@ function shownState({ state, sync }: ProxyStatus): { text: string; style: Style 
   if (sync === "unknown") return { text: "cut off", style: "red" };
   if (sync.state === "synced") return { text: state, style: "green" };
   return { text: sync.state === "pending" ? "not synced" : "refuses", style: "red" };
+}
+
+function figure(value: number | undefined, write: (value: number) => string): string {
+  return value === undefined ? "-" : write(value);
 }
 
 function age(milliseconds: number): string {

@@ -4,7 +4,7 @@ import type { Manifest } from "../../istio/resource.js";
 import type { Cluster } from "../client.js";
 import { GLOBAL, members } from "../set.js";
 import { ADMIN_PORT, type Envoy, PAGES, readEnvoy } from "./envoy.js";
-import { ISTIOD_PORT, readSyncs, SYNC_PAGE, type Sync } from "./istiod.js";
+import { ISTIOD_PORT, type Rejection, readSyncs, SYNC_PAGE, type Sync } from "./istiod.js";
 import { compare, type ObjectStatus } from "./objects.js";
 import { getFromPod } from "./pod-http.js";
 import { type Plugin, type Pod, plugins, podsOf } from "./workloads.js";
@@ -64,12 +64,11 @@ export type ProxyState =
 
 /** What the module in a proxy has counted, for the plugin's protocol and direction. */
 export interface Counts {
-  requests: number;
-  decodeErrors: number;
+  /** Nothing where the labels of the metrics are none, for which the mesh has to be told of them. */
+  requests: number | undefined;
+  decodeErrors: number | undefined;
   memoryBytes: number | undefined;
   reloads: number;
-  /** Whether labels of metrics are labels, which the mesh has to be told. */
-  labelled: boolean;
 }
 
 export interface StatusOptions {
@@ -201,28 +200,32 @@ function stateOf(plugin: Plugin, key: string, envoy: Envoy, sync: ProxyStatus["s
   if (plugin.digest !== undefined && extension.digest !== plugin.digest) return "old image";
   if (!isDeepStrictEqual(extension.config ?? {}, plugin.config)) return "old config";
   // Envoy shows what it was given, also where the module has refused to start with it; only istiod was told.
-  if (typeof sync === "object" && sync.state === "rejected" && names(sync.details, key)) return "rejected";
+  if (typeof sync === "object" && sync.state === "rejected" && sync.errors.some((error) => isAbout(error, key)))
+    return "rejected";
   return "runs";
 }
 
-/** `Unable to create Wasm plugin shop.lift~istio-translated-wasmplugin` */
-function names(details: string, key: string): boolean {
-  return details.split(/\s+/).some((word) => word.split("~")[0] === key);
+/**
+ * `Unable to create Wasm plugin shop.lift~istio-translated-wasmplugin`. Listeners are refused in the same words where they
+ * come while a plugin's configuration is still wrong, but that says nothing of the one that came after it.
+ */
+function isAbout({ type, details }: Rejection, key: string): boolean {
+  return type === "TypedExtensionConfig" && details.split(/\s+/).some((word) => word.split("~")[0] === key);
 }
 
 function countsOf({ config }: Plugin, { metrics: { scalars } }: Envoy, reloads: number): Counts {
   const { protocol, direction } = config;
   const mine = (labels: Record<string, string>) =>
     labels.direction === direction && (protocol === "auto" || labels.protocol === protocol);
+  // Without labels all of them are in the name.
+  const labelled = ![...scalars.keys()].some((name) => /._meltemi_(requests|decode_errors)_total$/.test(name));
   const sum = (name: string) =>
     (scalars.get(name) ?? []).reduce((total, { labels, value }) => total + (mine(labels) ? value : 0), 0);
-  const requests = "meltemi_requests_total";
   return {
-    requests: sum(requests),
-    decodeErrors: sum("meltemi_decode_errors_total"),
+    requests: labelled ? sum("meltemi_requests_total") : undefined,
+    decodeErrors: labelled ? sum("meltemi_decode_errors_total") : undefined,
     memoryBytes: scalars.get("meltemi_guest_memory_bytes")?.[0]?.value,
     reloads,
-    labelled: ![...scalars.keys()].some((name) => name !== requests && name.endsWith(requests)),
   };
 }
 

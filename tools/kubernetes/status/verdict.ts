@@ -142,7 +142,7 @@ function syncProblems({ plugins }: Status): Finding[] {
   const rejected = proxies.flatMap((proxy) => {
     const { sync, refused, state } = proxy;
     // What istiod was told says it all; without istiod there is what Envoy shows of its listeners.
-    const told = typeof sync === "object" && sync.state === "rejected" ? [sync.details] : [];
+    const told = typeof sync === "object" && sync.state === "rejected" ? sync.errors.map(({ details }) => details) : [];
     const details = told.length > 0 ? told : refused.map(({ listener, details }) => `${listener}: ${details}`);
     return details.length > 0 && state !== "rejected" ? [{ proxy, details: details.join("\n") }] : [];
   });
@@ -154,7 +154,11 @@ function syncProblems({ plugins }: Status): Finding[] {
     ),
     ...about(pending, "has not answered what istiod has sent", "It may be on its way: --wait 60s"),
     ...rejected.flatMap(({ proxy, details }) =>
-      about([proxy], "Envoy does not take its configuration, and stays with the one before", details),
+      about(
+        [proxy],
+        "Envoy does not take its configuration, and stays with the one before",
+        `${details}\nIt is not tried again before something in it changes, or the pod starts anew.`,
+      ),
     ),
   ];
 }
@@ -184,9 +188,11 @@ function proxyNotes({ plugins }: Status): Finding[] {
         hint: `A defect of the module; please report it with: kubectl logs -n ${pod.namespace} ${pod.name} -c istio-proxy`,
       })),
   );
-  const unlabelled = plugins.flatMap(({ proxies }) => proxies.filter(({ counts }) => counts?.labelled === false));
+  const unlabelled = plugins.flatMap(({ proxies }) =>
+    proxies.filter(({ counts }) => counts && counts.requests === undefined),
+  );
   const labels: Finding = {
-    text: "labels of the metrics are no labels, so that requests cannot be told apart",
+    text: "labels of the metrics are no labels, so that nobody can tell requests apart",
     hint: "What to put into MeshConfig is at the top of what `meltemi manifest` prints. Pods take it from their start.",
   };
   return [...reloaded, ...(unlabelled.length > 0 ? [labels] : [])];
