@@ -116,7 +116,7 @@ describe("the bridge", () => {
 
   it("stands before istiod's http_connection_manager at the client and before tcp_proxy at the server", async () => {
     const plugin = (name: string) => expect.stringContaining(`.${name}.greeter.default~`);
-    const lift = [[plugin("lift"), "envoy.filters.network.http_connection_manager"]];
+    const lift = [[plugin("lift-app"), "envoy.filters.network.http_connection_manager"]];
     await eventually(async () => expect(await world.app.chains("10.96.0.10_20880")).toEqual(lift));
     const lower = [[plugin("lower"), "envoy.filters.network.tcp_proxy"]];
     expect(await world.v1.sidecar.chains("10.9.0.11_20880")).toEqual(lower);

@@ -157,7 +157,10 @@ describe.each(protocols)("$name", ({ name, service, hello, bridged, serve, conne
 
   it("is routed by the first frame of each connection", async () => {
     world.mesh.set(await cluster("route"));
-    await settled([".route-20880-app.greeter.default~", "tcp_proxy"], [".observe-servers.greeter.default~", "tcp_proxy"]);
+    await settled(
+      [".route-20880-app.greeter.default~", "tcp_proxy"],
+      [".observe-servers.greeter.default~", "tcp_proxy"],
+    );
     await counted(
       async () => {
         for (let i = 0; i < 10; i++) {
