@@ -22,8 +22,8 @@ const TARGETS = {
 type TargetKind = keyof typeof TARGETS;
 
 /**
- * Reads what the rules look at, and no more: of Secrets only those that are named, everywhere only the namespaces that
- * count. What may not be read, or is of no kind that the cluster has, is left out.
+ * Reads what the rules look at, and no more: of Secrets only those that are named, of pods only
+ * those of the namespaces where the module runs. What may not be read, or is of no kind that the cluster has, is left out.
  * @throws UserError whatever else Cluster throws
  */
 export async function readCluster(
@@ -62,7 +62,7 @@ export async function readCluster(
     await list("v1", "Pod", namespace);
     for (const kind of ["Deployment", "StatefulSet", "DaemonSet"] as const) await list("apps/v1", kind, namespace);
   }
-  for (const namespace of new Set(models.map(({ istio }) => istio.namespace))) await list("v1", "Service", namespace);
+  await list("v1", "Service");
   await list("apps/v1", "Deployment", ROOT_NAMESPACE);
   for (const kind of ["Sidecar", "VirtualService", "DestinationRule"] as const) await list(NETWORKING, kind);
   for (const kind of ["PeerAuthentication", "AuthorizationPolicy"] as const) await list(SECURITY, kind);

@@ -44,7 +44,7 @@ export function manifest(models: readonly MeshModel[], { url, existing }: Manife
 }
 
 /** @throws UserError `E_ISTIO_VERSION` where the mesh is too old */
-export function checkVersion(model: MeshModel): void {
+function checkVersion(model: MeshModel): void {
   const { version } = model.istio;
   const needs = lacking(model, version);
   if (needs.length === 0) return;

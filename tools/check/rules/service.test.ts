@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, it } from "vitest";
 import type { MeshModel } from "../../istio/mesh.js";
-import { ask, change, codes, golden, goodWorld, withIstio } from "../world.fixture.js";
+import { ask, change, codes, golden, goodWorld, objects, withIstio } from "../world.fixture.js";
 import type { Found, Loose } from "../world.js";
 import {
   addressAgrees,
@@ -8,6 +8,7 @@ import {
   notHeadless,
   portProtocols,
   portsExist,
+  portsUnshared,
   selectorAgrees,
   serviceExists,
   targetPortsAgree,
@@ -170,12 +171,39 @@ describe("addressAgrees", () => {
   });
   it("is none of a headless Service", () => {
     const world = serviceWith(bridge, { clusterIP: "None", clusterIPs: ["None"] });
-    expect(ask(addressAgrees, bridge, world)).toMatchObject([
-      { code: "address", hint: expect.stringContaining("127.0.0.1") },
+    expect(ask(addressAgrees, bridge, world)).toMatchObject([{ code: "address", hint: "Give it a ClusterIP." }]);
+  });
+  it("is what the module goes by in the other modes as well", () => {
+    const model = withIstio(observe, { address: "10.96.0.10" });
+    expect(codes(addressAgrees, model, goodWorld(observe))).toEqual([]);
+    expect(codes(addressAgrees, withIstio(observe, { address: "127.0.0.1" }), goodWorld(observe))).toEqual([
+      "warning address",
+    ]);
+    const world = serviceWith(route, { clusterIP: "None", clusterIPs: ["None"] });
+    expect(ask(addressAgrees, withIstio(route, { address: "10.96.0.10" }), world)).toMatchObject([
+      { severity: "error", code: "address", hint: "Leave it out." },
     ]);
   });
   it("is not known before the Service has been created", () => {
     expect(codes(addressAgrees, bridge, serviceWith(bridge, { clusterIP: null, clusterIPs: null }))).toEqual([]);
+  });
+});
+
+describe("portsUnshared", () => {
+  const others = (port: number) => [
+    ...goodWorld(observe),
+    ...objects(`{ apiVersion: v1, kind: Service, metadata: { name: orders }, spec: { ports: [{ port: ${port} }] } }`),
+  ];
+  it("has nothing against other ports", () => expect(codes(portsUnshared, observe, others(20881))).toEqual([]));
+  it("sees one that another Service has too", () => {
+    expect(ask(portsUnshared, observe, others(20880))).toMatchObject([
+      { severity: "warning", code: "shared_port", object: { kind: "Service", name: "orders" } },
+    ]);
+  });
+  it("does not matter where the address is known, or there are no clients", () => {
+    expect(codes(portsUnshared, withIstio(observe, { address: "10.96.0.10" }), others(20880))).toEqual([]);
+    expect(codes(portsUnshared, withIstio(observe, { clients: undefined }), others(20880))).toEqual([]);
+    expect(codes(portsUnshared, bridge, others(20880))).toEqual([]);
   });
 });
 

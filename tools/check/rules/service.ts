@@ -1,8 +1,8 @@
-import { isIP } from "node:net";
 import { portPrefix } from "../../istio/mesh.js";
+import { isLoopback } from "../../model/istio/schema.js";
 import { error, type Finding, note, warning } from "../finding.js";
 import { type Protocol, protocolOf, type ServicePort } from "../protocol.js";
-import { failure, type Rule, type Subject, serverPods, serviceOf } from "../rule.js";
+import { clientPods, failure, type Rule, type Subject, serverPods, serviceOf } from "../rule.js";
 import { type Found, has, labelsText, list, placeOf, title, type Workload } from "../world.js";
 
 /** The Service is there, and its pods are in this cluster. */
@@ -129,21 +129,39 @@ export const notHeadless: Rule = (subject) => {
   return [error("headless", message, hint, placeOf(service))];
 };
 
-/** Clients of a bridge connect to the address for which their proxies get a listener. */
+/** Clients connect to the address by which the module knows their connections, and in a bridge has a listener. */
 export const addressAgrees: Rule = (subject) => {
   const service = serviceOf(subject);
-  const { mode, istio } = subject.model;
-  const { address } = istio;
-  if (!service || mode !== "bridge" || address === undefined || isLoopback(address)) return [];
+  const { model } = subject;
+  const { address } = model.istio;
+  const bridged = model.mode === "bridge";
+  if (!service || address === undefined || (bridged && isLoopback(address))) return [];
   const { clusterIP, clusterIPs = clusterIP === undefined ? [] : [clusterIP] } = service.spec ?? {};
   if (list(clusterIPs).length === 0 || list(clusterIPs).includes(address)) return [];
-  const place = placeOf(service);
-  if (clusterIP === "None") {
-    const message = `istio.address is ${address}, and ${title(service)} is headless: it has no address`;
-    return [error("address", message, "Take 127.0.0.1, and have the clients connect to that.", place)];
-  }
-  const message = `istio.address is ${address}, and the address of ${title(service)} is ${clusterIP}`;
-  return [error("address", message, `Set istio.address: ${clusterIP}`, place)];
+  const none = clusterIP === "None";
+  const actual = none
+    ? `${title(service)} is headless: it has none`
+    : `the address of ${title(service)} is ${clusterIP}`;
+  const hint = !none ? `Set istio.address: ${clusterIP}` : bridged ? "Give it a ClusterIP." : "Leave it out.";
+  const message = `istio.address is ${address}, and ${actual}`;
+  return [failure(model)("address", message, hint, placeOf(service))];
+};
+
+/** Istio knows the connections of clients by port numbers: without an address, those of all Services that share one. */
+export const portsUnshared: Rule = (subject) => {
+  const { model, world } = subject;
+  const { ports, address } = model.istio;
+  const own = serviceOf(subject);
+  if (!own || model.mode === "bridge" || address !== undefined || clientPods(model).length === 0) return [];
+  return world.of("Service").flatMap((other) => {
+    if (other === own) return [];
+    return list(other.spec?.ports)
+      .filter(({ port }) => ports.some((it) => it.port === port))
+      .map(({ port }) => {
+        const message = `${title(other)} has port ${port} too, and the clients' connections to it are taken for those to ${title(own)}`;
+        return warning("shared_port", message, "Set istio.address to the Service's ClusterIP.", placeOf(other));
+      });
+  });
 };
 
 /** The pods behind the Service are those that istio.servers selects. */
@@ -202,8 +220,4 @@ function named(name: string, pods: readonly Workload[]): number[] | undefined {
     [...list(spec.containers), ...list(spec.initContainers)].flatMap((container) => list(container?.ports)),
   );
   return [...new Set<number>(ports.filter((it) => it.name === name).map((it) => it.containerPort))];
-}
-
-function isLoopback(address: string): boolean {
-  return isIP(address) === 6 ? address === "::1" : address.startsWith("127.");
 }

@@ -1,9 +1,9 @@
 import { LABELS } from "../../envoy/bootstrap.js";
-import { UserError } from "../../errors.js";
-import { checkVersion, manifest } from "../../istio/manifest.js";
+import { manifest } from "../../istio/manifest.js";
 import type { MeshModel } from "../../istio/mesh.js";
 import { ROOT_NAMESPACE } from "../../istio/sidecar.js";
 import { ISTIO_MINORS } from "../../model/istio/schema.js";
+import { lacking } from "../../model/istio/versions.js";
 import { error, type Finding, note, warning } from "../finding.js";
 import { revisionOf } from "../injection.js";
 import { namespacesOf } from "../live.js";
@@ -12,18 +12,15 @@ import { type Found, list, placeOf, title } from "../world.js";
 
 /** The version that meltemi.yaml names has all that it uses. */
 export const versionSuffices: Rule = ({ model }) => {
-  const problem = lacking(model);
-  return problem ? [error("istio_version", problem.message, problem.options.hint)] : [];
+  const { version } = model.istio;
+  if (lacking(model, version).length === 0) return [];
+  const hint = "Leave it out, or say which version runs: istio.version in meltemi.yaml, or --istio-version.";
+  return [error("istio_version", whatLacks(model, version), hint)];
 };
 
-function lacking(model: MeshModel): UserError | undefined {
-  try {
-    checkVersion(model);
-    return undefined;
-  } catch (problem) {
-    if (problem instanceof UserError) return problem;
-    throw problem;
-  }
+function whatLacks(model: MeshModel, version: number): string {
+  const needs = lacking(model, version).map(({ what, first }) => `${what} (from 1.${first})`);
+  return `Istio 1.${version} does not have ${needs.join(", ")}`;
 }
 
 /** The istiod that runs is of the version that is written for. */
@@ -33,12 +30,13 @@ export const istiodAgrees: Rule = ({ model, world }) =>
     const { version } = model.istio;
     if (runs === undefined || runs === version) return [];
     const place = placeOf(deployment);
-    const istio = { ...model.istio, version: runs };
     if (runs < version) {
-      const problem = lacking({ ...model, istio });
-      const message = problem?.message ?? `the resources are written for Istio 1.${version}, and 1.${runs} runs`;
-      const hint = `Set istio.version: "1.${runs}" in meltemi.yaml, or give --istio-version 1.${runs}.`;
-      return [(problem ? error : warning)("istiod_version", message, hint, place)];
+      const needed = lacking(model, runs).length > 0;
+      const message = `the resources are written for Istio 1.${version}, and 1.${runs} runs`;
+      const hint = needed
+        ? `${whatLacks(model, runs)}: leave it out, or update Istio.`
+        : `Set istio.version: "1.${runs}" in meltemi.yaml, or give --istio-version 1.${runs}.`;
+      return [(needed ? error : warning)("istiod_version", message, hint, place)];
     }
     const known = runs > ISTIO_MINORS.last ? ", which this version of meltemi does not know yet" : "";
     const message = `the resources are written for Istio 1.${version}, and 1.${runs} runs${known}`;
@@ -73,7 +71,7 @@ export const schemaSuffices: Rule = ({ model, world }) => {
   }
   const spec = list(definition.spec?.versions)[0]?.schema?.openAPIV3Schema?.properties?.spec?.properties;
   const known = (kind === "WasmPlugin" ? spec : spec?.wasm?.properties)?.failStrategy?.enum;
-  if (!known || lacking(model)) return [];
+  if (!known || lacking(model, version).length > 0) return [];
   const { resources } = manifest([model], { url: "oci://localhost/meltemi" });
   const used = resources
     .map(({ object }) => (object.kind === kind ? (kind === "WasmPlugin" ? object.spec : object.spec.wasm) : undefined))

@@ -1,5 +1,6 @@
 import { BlockList, isIP } from "node:net";
 import { clients, serverLabels, servers } from "../../istio/mesh.js";
+import { isLoopback } from "../../model/istio/schema.js";
 import { error, type Finding, note, warning } from "../finding.js";
 import { injection } from "../injection.js";
 import { namespacesOf } from "../live.js";
@@ -92,7 +93,7 @@ export const trafficCaptured: Rule = (subject) => {
   const clusterIP = serviceOf(subject)?.spec?.clusterIP;
   const address = given ?? (isIP(String(clusterIP)) ? String(clusterIP) : undefined);
   // On loopback a proxy listens itself.
-  const direct = model.mode === "bridge" && /^(127\.|::1$)/.test(address ?? "");
+  const direct = model.mode === "bridge" && isLoopback(address);
   const inbound = serverPods(model).flatMap((pods) =>
     world.selected(pods).flatMap((workload) => {
       return ports.map(({ port, targetPort = port }) => ({
