@@ -14,7 +14,8 @@ import { difference } from "../../tools/kubernetes/difference.js";
 import { KINDS, plural, rules } from "../../tools/kubernetes/kinds.js";
 import { addedTo, apply, gone, members, name, plan, remove } from "../../tools/kubernetes/set.js";
 import { packageRoot } from "../../tools/paths.js";
-import { ApiServer, Line } from "./lab/apiserver.js";
+import { ApiServer } from "./lab/apiserver.js";
+import { Line } from "./lab/line.js";
 
 const cli = join(packageRoot, "dist", "tools", "cli.js");
 let server: ApiServer;
@@ -231,7 +232,8 @@ test("deleting takes what carries the labels, in every namespace, and waits for 
 });
 
 test("a server that goes away half-way: what is done and what is not is known, and the same again finishes it", async () => {
-  const line = await Line.to(server.port);
+  const host = "127.0.0.1";
+  const line = await Line.open({ host, port: 0 }, { host, port: server.port });
   const by = await connect(await server.kubeconfig({ port: line.port }));
   const manifest = set(plugin("4"), subsets(), routes());
   const lines: string[] = [];

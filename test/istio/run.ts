@@ -21,7 +21,7 @@ address(SIOCSIFADDR, "10.9.0.1")
 address(SIOCSIFNETMASK, "255.0.0.0")
 `;
 // Not exec: the first process of a namespace heeds no signal that it does not handle, and with it all others end.
-const ENTER = 'python3 -c "$0" && "$@"';
+const ENTER = 'python3 -c "$0" && echo 1 >/proc/sys/net/ipv4/ip_forward && "$@"';
 
 function inNamespace(command: readonly string[], options: Parameters<typeof spawnSync>[2] = {}) {
   const own = ["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"];
@@ -29,7 +29,13 @@ function inNamespace(command: readonly string[], options: Parameters<typeof spaw
 }
 
 /** What the lab runs besides Istio, and Debian's package of it. */
-const PROGRAMS = { "docker-registry": "docker-registry", etcd: "etcd-server", openssl: "openssl" };
+const PROGRAMS = {
+  "docker-registry": "docker-registry",
+  etcd: "etcd-server",
+  ip: "iproute2",
+  iptables: "iptables",
+  openssl: "openssl",
+};
 
 const say = (line: string) => process.stderr.write(`test:istio: ${line}\n`);
 try {

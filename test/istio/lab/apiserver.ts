@@ -4,7 +4,6 @@ import { execFile } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { request } from "node:https";
-import { connect, createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
@@ -186,44 +185,6 @@ export class ApiServer {
 
   private file(name: string): string {
     return join(this.folder, name);
-  }
-}
-
-/** A way to a port of this machine that can break. */
-export class Line {
-  private readonly sockets = new Set<Socket>();
-  private readonly server;
-
-  private constructor(to: number) {
-    this.server = createServer((near) => {
-      const far = connect(to, HOST);
-      for (const [from, into] of [
-        [near, far],
-        [far, near],
-      ] as const) {
-        this.sockets.add(from);
-        from.on("error", () => into.destroy());
-        from.on("close", () => this.sockets.delete(from));
-        from.pipe(into);
-      }
-    });
-  }
-
-  static async to(port: number): Promise<Line> {
-    const line = new Line(port);
-    line.server.listen(0, HOST);
-    await once(line.server, "listening");
-    return line;
-  }
-
-  get port(): number {
-    return (this.server.address() as { port: number }).port;
-  }
-
-  /** From now on nobody is there. */
-  break(): void {
-    this.server.close();
-    for (const socket of this.sockets) socket.destroy();
   }
 }
 

@@ -6,6 +6,7 @@ import { LABELS } from "../../../tools/envoy/bootstrap.js";
 import type { Envoy } from "../../../tools/envoy/find.js";
 import { Daemon } from "./daemon.js";
 import { KubernetesApi, type KubernetesObject, token } from "./kubernetes.js";
+import { NODE, type PodNetwork, PROXY_USER } from "./pod.js";
 import { istioFile, program } from "./programs.js";
 
 /*
@@ -15,10 +16,10 @@ import { istioFile, program } from "./programs.js";
 
 const XDS_PORT = 15012;
 const HTTP_PORT = 8080;
-/** Of the ports that agents and their Envoys have: ten for each sidecar. */
+/** The ports of an agent and its Envoy. */
+const PORTS = { admin: 15000, status: 15020, health: 15021, metrics: 15090 };
+/** Where they begin on a machine that pods share: ten for each sidecar. */
 const FIRST_PORT = 16000;
-/** The node's address. */
-const NODE = "10.9.0.1";
 const SERVICE_ACCOUNT = "default";
 
 const MESH = {
@@ -26,7 +27,7 @@ const MESH = {
   rootNamespace: "istio-system",
   outboundTrafficPolicy: { mode: "REGISTRY_ONLY" },
   defaultConfig: {
-    discoveryAddress: `127.0.0.1:${XDS_PORT}`,
+    discoveryAddress: `${NODE}:${XDS_PORT}`,
     // What turns the labels of the module's metrics into labels.
     extraStatTags: LABELS,
   },
@@ -50,6 +51,11 @@ const ISTIOD_ENV = {
 
 /** Starts a program where /var/lib is its own: an agent keeps the modules that it has fetched in /var/lib/istio. */
 const OWN_FILES = 'mount -t tmpfs tmpfs /var/lib && mkdir -p /var/lib/istio/data && exec "$@"';
+/** The user of a sidecar in a cluster; it may read what is root's here. */
+const AS_PROXY = [
+  ...["setpriv", `--reuid=${PROXY_USER}`, `--regid=${PROXY_USER}`, "--clear-groups"],
+  ...["--inh-caps=+dac_override", "--ambient-caps=+dac_override"],
+];
 
 export interface SidecarOptions {
   envoy: Envoy;
@@ -58,6 +64,8 @@ export interface SidecarOptions {
    * connections that iptables diverts, of which there are none here; good for looking at the configuration.
    */
   interception?: "NONE" | "REDIRECT";
+  /** The pod's own, where connections are diverted to the sidecar. Default: all pods are in the lab's. */
+  network?: PodNetwork;
 }
 
 export class Mesh {
@@ -102,15 +110,17 @@ export class Mesh {
   }
 
   /** Starts an agent, and by it an Envoy, as the sidecar of a pod. */
-  async sidecar(pod: string, { envoy, interception = "NONE" }: SidecarOptions): Promise<Sidecar> {
+  async sidecar(pod: string, { envoy, network, ...options }: SidecarOptions): Promise<Sidecar> {
+    const { interception = network ? "REDIRECT" : "NONE" } = options;
     const object = this.objects.find(({ kind, metadata }) => kind === "Pod" && metadata.name === pod);
     if (!object) throw new Error(`no pod ${pod} in this mesh`);
     const { name, namespace = "default", labels = {}, annotations = {} } = object.metadata;
     const ip = (object.status as { podIP: string }).podIP;
     const number = this.sidecars++;
     const folder = join(this.folder, `${name}-${number}`);
-    // Every pod has these ports in a cluster; here they are all on one machine.
-    const [admin, status, health, metrics] = [0, 1, 2, 3].map((port) => FIRST_PORT + 10 * number + port);
+    const first = FIRST_PORT + 10 * number;
+    const shared = { admin: first, status: first + 1, health: first + 2, metrics: first + 3 };
+    const ports = network ? PORTS : shared;
     const quoted = (entries: Record<string, string>) =>
       Object.entries(entries).map(([key, value]) => `${key}=${JSON.stringify(value)}\n`);
     const mounted: Record<string, string> = {
@@ -128,22 +138,23 @@ export class Mesh {
       binaryPath: envoy.origin,
       concurrency: 1,
       configPath: "./etc/istio/proxy",
-      proxyAdminPort: admin,
+      proxyAdminPort: ports.admin,
       proxyBootstrapTemplatePath: istioFile("envoy_bootstrap.json"),
-      statusPort: status,
+      statusPort: ports.status,
       terminationDrainDuration: "0s",
     };
-    const agent = await Daemon.start("unshare", {
+    const [enter = "", ...inside] = [...(network?.enter ?? []), "unshare", "--mount", "sh", "-c", OWN_FILES, "sh"];
+    const agent = await Daemon.start(enter, {
       args: [
-        ...["--mount", "sh", "-c", OWN_FILES, "sh", program("pilot-agent"), "proxy", "sidecar"],
+        ...[...inside, ...(network ? AS_PROXY : []), program("pilot-agent"), "proxy", "sidecar"],
         ...["--domain", `${namespace}.svc.cluster.local`, "--proxyLogLevel", "error,wasm:info"],
       ],
       env: {
         PATH: process.env.PATH,
         HOME: folder,
         CLOUD_PLATFORM: "none",
-        ENVOY_PROMETHEUS_PORT: String(metrics),
-        ENVOY_STATUS_PORT: String(health),
+        ENVOY_PROMETHEUS_PORT: String(ports.metrics),
+        ENVOY_STATUS_PORT: String(ports.health),
         HOST_IP: NODE,
         INSTANCE_IP: ip,
         ISTIO_META_CLUSTER_ID: "Kubernetes",
@@ -158,11 +169,13 @@ export class Mesh {
         SERVICE_ACCOUNT,
       },
       cwd: folder,
-      readyUrl: `http://127.0.0.1:${status}/healthz/ready`,
+      readyUrl: `http://${network ? ip : "127.0.0.1"}:${ports.status}/healthz/ready`,
     });
+    const admin = { host: "127.0.0.1", port: ports.admin };
+    const { host, port } = network ? await network.reach(admin) : admin;
     // Where it is in a cluster.
-    this.api.forwards.set({ namespace, name, port: 15000 }, admin as number);
-    return new Sidecar(agent, `127.0.0.1:${admin}`);
+    this.api.forwards.set({ namespace, name, port: PORTS.admin }, port);
+    return new Sidecar(agent, `${host}:${port}`);
   }
 
   /** Of istiod's own authority, which it gives to every namespace soon after its start. */
@@ -201,7 +214,7 @@ async function startIstiod(folder: string, api: string): Promise<Daemon> {
     args: [
       ...["discovery", "--registries=Kubernetes", "--clusterID=Kubernetes"],
       ...[`--kubeconfig=${kubeconfig}`, `--meshConfig=${meshConfig}`, "--networksConfig=/nonexistent"],
-      ...["--grpcAddr=", `--secureGRPCAddr=127.0.0.1:${XDS_PORT}`, `--httpAddr=127.0.0.1:${HTTP_PORT}`, "--httpsAddr="],
+      ...["--grpcAddr=", `--secureGRPCAddr=${NODE}:${XDS_PORT}`, `--httpAddr=127.0.0.1:${HTTP_PORT}`, "--httpsAddr="],
       ...["--monitoringAddr=127.0.0.1:15014", "--ctrlz_port=0"],
     ],
     env: { ...ISTIOD_ENV, PATH: process.env.PATH, HOME: folder },

@@ -18,6 +18,8 @@ const REALM = "https://registry.example/";
 export interface RegistryOptions {
   /** Whether it answers only to ACCOUNT. Default false. */
   auth?: boolean;
+  /** The address to listen at. Default 127.0.0.1. */
+  host?: string;
 }
 
 /** A request that a registry has answered. */
@@ -36,10 +38,11 @@ export class Registry {
   private constructor(
     private readonly folder: string,
     private readonly auth: boolean,
+    private readonly host: string,
   ) {}
 
-  static async start({ auth = false }: RegistryOptions = {}): Promise<Registry> {
-    const registry = new Registry(await mkdtemp(join(tmpdir(), "meltemi-registry-")), auth);
+  static async start({ auth = false, host = "127.0.0.1" }: RegistryOptions = {}): Promise<Registry> {
+    const registry = new Registry(await mkdtemp(join(tmpdir(), "meltemi-registry-")), auth, host);
     try {
       await registry.up();
       return registry;
@@ -51,7 +54,7 @@ export class Registry {
 
   /** host:port, the same for as long as this registry lasts. */
   get address(): string {
-    return `127.0.0.1:${this.port}`;
+    return `${this.host}:${this.port}`;
   }
 
   /** What it was asked for since it started, whether or not it was down in between. */
@@ -85,9 +88,9 @@ export class Registry {
       env: { PATH: process.env.PATH, HOME: this.folder },
       cwd: this.folder,
       readyUrl: (log) => {
-        const port = log.map((line) => /listening on 127\.0\.0\.1:(\d+)/.exec(line)?.[1]).find(Boolean);
+        const port = log.map((line) => /listening on [\d.]+:(\d+)/.exec(line)?.[1]).find(Boolean);
         if (port !== undefined) this.port = Number(port);
-        return port && `http://127.0.0.1:${port}/`;
+        return port && `http://${this.address}/`;
       },
     });
   }
