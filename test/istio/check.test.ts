@@ -1,11 +1,14 @@
 // What `meltemi check` says of Services is what istiod makes of them.
 import { afterAll, beforeAll, expect, inject, it } from "vitest";
 import { check } from "../../tools/check/check.js";
+import { readCluster } from "../../tools/check/live.js";
 import { placed, World } from "../../tools/check/world.js";
 import { findEnvoy } from "../../tools/envoy/find.js";
 import type { MeshModel } from "../../tools/istio/mesh.js";
+import { Cluster } from "../../tools/kubernetes/client.js";
 import { parse } from "../../tools/model/load.js";
 import { eventually } from "../e2e/harness.js";
+import { ApiServer } from "./lab/apiserver.js";
 import { manifests } from "./lab/harness.js";
 import type { KubernetesObject } from "./lab/kubernetes.js";
 import { Mesh, type Sidecar } from "./lab/mesh.js";
@@ -32,18 +35,22 @@ function cluster(port: object = { name: "tcp-dubbo" }, service: object = {}): Ku
   });
 }
 
-/** What `check` says of the Service: `SEVERITY CODE`. */
-function said(mode: string, objects: readonly KubernetesObject[], heading = ""): string[] {
-  const subsets = "[{ name: v1, endpoints: [1] }, { name: v2, endpoints: [2] }]";
-  const model = parse(
+function model(mode: string, more = "", istio = "namespace: default"): MeshModel {
+  const endpoints =
+    mode === "route" ? "subsets: [{ name: v1, endpoints: [1] }, { name: v2, endpoints: [2] }]" : "endpoints: [1]";
+  return parse(
     `protocol: dubbo
 mode: ${mode}
-service: { name: greeter, bind: 0, ${mode === "observe" ? "endpoints: [1]" : `subsets: ${subsets}`} }
-${heading}
-istio: { ports: [{ port: 20880 }], clients: [{ labels: { app: app } }] }`,
+service: { name: greeter, bind: 0, ${endpoints} }
+${more}
+istio: { ports: [{ port: 20880 }], clients: [{ labels: { app: app } }], ${istio} }`,
     ["dubbo"],
   ) as MeshModel;
-  const { services } = check([model], World.ofFiles(objects.map((object) => placed(object))));
+}
+
+/** What `check` says of the Service: `SEVERITY CODE`. */
+function said(what: MeshModel, objects: readonly KubernetesObject[]): string[] {
+  const { services } = check([what], World.ofFiles(objects.map((object) => placed(object))));
   return services
     .flatMap(({ findings }) => findings)
     .filter(({ object }) => object?.kind === "Service")
@@ -77,7 +84,7 @@ it.each<[object, string[], string, string]>([
 ])("the protocol of a port: %j", async (port, findings, listener, end) => {
   const objects = cluster(port);
   mesh.set(objects);
-  expect(said("observe", objects)).toEqual(findings);
+  expect(said(model("observe"), objects)).toEqual(findings);
   await eventually(async () => expect(await leadsTo(listener)).toBe(end));
 });
 
@@ -91,8 +98,31 @@ it("a headless Service: nothing that is decided changes where a connection goes"
   const objects = cluster({ name: "tcp-dubbo" }, { clusterIP: "None", clusterIPs: ["None"] });
   mesh.set(cluster());
   await eventually(async () => expect(await type()).toBe("EDS"));
-  expect(said("route", cluster(), "routes: [{ subset: v1 }]")).toEqual([]);
+  const route = model("route", "routes: [{ subset: v1 }]");
+  expect(said(route, cluster())).toEqual([]);
   mesh.set(objects);
   await eventually(async () => expect(await type()).toBe("ORIGINAL_DST"));
-  expect(said("route", objects, "routes: [{ subset: v1 }]")).toEqual(["error headless"]);
+  expect(said(route, objects)).toEqual(["error headless"]);
+});
+
+it("reads of a real API server what that has, and says what it has not", async () => {
+  const server = await ApiServer.start();
+  try {
+    await server.installIstio();
+    const cluster = await Cluster.connect({ kubeconfig: await server.kubeconfig() });
+    const metadata = { name: "app", namespace: "default" };
+    const spec = { workloadSelector: { labels: { app: "app" } }, egress: [{ hosts: ["./*"] }] };
+    await cluster.apply({ apiVersion: "networking.istio.io/v1", kind: "Sidecar", metadata, spec } as never);
+    const bridge = model("bridge", "", "address: 10.96.0.10");
+    const { objects, complete } = await readCluster(cluster, [bridge]);
+    const { services, objects: kinds, unknown } = check([bridge], new World(objects, complete));
+    expect(services[0]?.findings.map(({ code, object }) => `${code} ${object?.name ?? ""}`)).toEqual([
+      "two_sidecars app",
+      "other_clients ",
+    ]);
+    expect(kinds).toEqual({ CustomResourceDefinition: 1, Sidecar: 1 });
+    expect(unknown).toEqual(["ConfigMap", "Namespace", "Pod", "Service"]);
+  } finally {
+    await server.stop();
+  }
 });

@@ -35,7 +35,7 @@ export function check(): Command {
       "\nNothing is changed. What a cluster does not let you read is left out, and said.\n" +
         "Exit code: 0 no errors, 4 errors (with --strict: or warnings); any other: it cannot be said.\n" +
         "\nExamples:\n  $ meltemi check\n  $ meltemi check greeter.yaml --manifests kubernetes/\n" +
-        "  $ kubectl get services,pods,namespaces -A -o yaml | meltemi check --manifests /dev/stdin",
+        "  $ kubectl get namespaces,services,pods,sidecars -A -o yaml | meltemi check --manifests /dev/stdin",
     )
     .action(action);
 }
