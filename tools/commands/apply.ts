@@ -18,7 +18,7 @@ export function apply(): Command {
     .option("--dry-run", "have the API server check all of it, and change nothing")
     .option("--force-conflicts", "take over fields and objects that others manage")
     .option("--no-prune", "leave what an earlier apply made and these configurations no longer ask for")
-    .option("--print-rbac", "print the ClusterRole that apply, diff and delete need, and do nothing else")
+    .option("--print-rbac", "print the ClusterRole that all commands together need, and do nothing else")
     .addHelpText(
       "after",
       "\nEverything is tried first, and nothing is changed where the API server refuses any of it.\n" +

@@ -14,6 +14,7 @@ export const KINDS: readonly Kind[] = [
   { apiVersion: "networking.istio.io/v1", kind: "Sidecar" },
   { apiVersion: "networking.istio.io/v1alpha3", kind: "EnvoyFilter" },
   { apiVersion: "security.istio.io/v1", kind: "AuthorizationPolicy" },
+  { apiVersion: "security.istio.io/v1", kind: "PeerAuthentication" },
 ];
 
 /** A kind's name in URLs and in RBAC. */
@@ -30,6 +31,18 @@ export interface Rule {
   verbs: string[];
 }
 
+/**
+ * What `check` and `status` look at besides. Without these they say what they could not see, which goes for Secrets too:
+ * those that images are pulled with are nobody's business but the agents'.
+ */
+const READS: readonly Rule[] = [
+  { apiGroups: [""], resources: ["configmaps", "namespaces", "pods", "services"], verbs: ["get", "list"] },
+  { apiGroups: ["apps"], resources: ["daemonsets", "deployments", "statefulsets"], verbs: ["list"] },
+  { apiGroups: ["admissionregistration.k8s.io"], resources: ["mutatingwebhookconfigurations"], verbs: ["list"] },
+  { apiGroups: ["apiextensions.k8s.io"], resources: ["customresourcedefinitions"], verbs: ["get"] },
+  { apiGroups: [""], resources: ["pods/portforward"], verbs: ["create", "get"] },
+];
+
 /** What RBAC has to allow, cluster-wide, because a set is looked for in all namespaces. */
 export function rules(): Rule[] {
   const groups = new Map<string, string[]>();
@@ -40,12 +53,12 @@ export function rules(): Rule[] {
   return [...groups].map(([group, resources]) => ({ apiGroups: [group], resources, verbs: [...VERBS] }));
 }
 
-/** A ClusterRole with all of `rules`, as YAML. */
+/** A ClusterRole with all that the commands ask for, as YAML. */
 export function clusterRoleYaml(): string {
   return stringify({
     apiVersion: "rbac.authorization.k8s.io/v1",
     kind: "ClusterRole",
     metadata: { name: "meltemi" },
-    rules: rules(),
+    rules: [...rules(), ...READS],
   });
 }

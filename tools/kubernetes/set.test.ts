@@ -1,13 +1,15 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it, onTestFinished } from "vitest";
+import { parseAllDocuments } from "yaml";
 import { UserError } from "../errors.js";
 import { INSTANCE, type IstioObject, MANAGED_BY, type Manifest } from "../istio/resource.js";
+import { packageRoot } from "../paths.js";
 import { type Asked, FaultyServer, status } from "./apiserver.fixture.js";
 import { Cluster } from "./client.js";
 import { coloured, difference } from "./difference.js";
-import { KINDS, rules } from "./kinds.js";
+import { KINDS, type Kind, rules } from "./kinds.js";
 import { apply, content, type Plan, plan } from "./set.js";
 
 /* What a real API server does with sets is in test/istio; here are faults that it does not show on demand. */
@@ -153,11 +155,18 @@ it("a difference does not depend on the order of keys, and is coloured line by l
   expect(coloured(text).replace(/\x1b\[\d+m/g, "")).toBe(text);
 });
 
-it("RBAC's rules name every kind", () => {
+it("every kind that is written is one that is looked for, and RBAC's rules name it", () => {
+  const golden = join(packageRoot, "tools", "istio", "golden");
+  const written = readdirSync(golden)
+    .filter((name) => name.endsWith(".yaml") && !/\.(meltemi|existing)\.yaml$/.test(name))
+    .flatMap((name) => parseAllDocuments(readFileSync(join(golden, name), "utf8")).map((it) => it.toJS()))
+    .map(({ apiVersion, kind }: Kind) => `${kind} of ${apiVersion}`);
+  const known = KINDS.map(({ apiVersion, kind }) => `${kind} of ${apiVersion}`);
+  expect(new Set(written)).toEqual(new Set(known));
   expect(rules().flatMap(({ resources }) => resources)).toHaveLength(KINDS.length);
   expect(rules()).toContainEqual({
     apiGroups: ["security.istio.io"],
-    resources: ["authorizationpolicies"],
+    resources: ["authorizationpolicies", "peerauthentications"],
     verbs: ["get", "list", "create", "patch", "delete"],
   });
 });
