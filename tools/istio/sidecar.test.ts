@@ -69,7 +69,10 @@ describe("Sidecars of one command", () => {
     ];
     const [only, ...more] = mergeSidecars(resources);
     expect(more).toEqual([]);
-    expect(only?.why).toBe("Why clients-web. Why clients-web.b. Why servers.c.");
+    expect(only?.why).toBe(
+      "Why clients-web. Why clients-web.b. It is of a.shop and serves b.shop too: delete both, or apply b.shop again. " +
+        "Why servers.c. It is of a.shop and serves c.shop too: delete both, or apply c.shop again.",
+    );
     expect(only?.object).toEqual(
       sidecar("clients-web", web, { ingress: [ingress(90)], egress: [egress(80), egress(81), rest] }, "a.shop"),
     );

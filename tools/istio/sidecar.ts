@@ -128,7 +128,10 @@ function withOurs(theirs: IstioObject, ours: IstioObject): Record<string, unknow
 
 /** Two of ours; the first one's name and pods stay. */
 function joined(first: Resource, second: Resource): Resource {
-  const why = first.why === second.why ? first.why : `${first.why} ${second.why}`;
+  const [owner, guest] = [setOf(first.object), setOf(second.object)];
+  const shared =
+    owner === guest ? "" : ` It is of ${owner} and serves ${guest} too: delete both, or apply ${guest} again.`;
+  const why = [...new Set([first.why, second.why])].join(" ") + shared;
   return { object: { ...first.object, spec: joinedSpec(first.object, second.object, alike) }, why };
 }
 
