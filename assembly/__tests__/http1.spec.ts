@@ -205,6 +205,12 @@ describe("Http1Reader", () => {
     for (let i = 0; i < wrong.length; i++) expect(fieldsOf(wrong[i])).toBe("bad", wrong[i]);
   });
 
+  it("does not wait for the end of a head that is none", () => {
+    expect(read("\xda\xbb\xc2\x00")).toBe("bad");
+    expect(read("GET /\x7f")).toBe("bad");
+    expect(read("GET / HTTP/1.1\r\nhost: a\r\nx: \x00")).toBe("bad");
+  });
+
   it("needs a host, and one only", () => {
     expect(read("GET / HTTP/1.1\r\n\r\n")).toBe("bad");
     expect(read("GET http://a/ HTTP/1.1\r\n\r\n")).toBe("bad");

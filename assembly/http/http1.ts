@@ -132,7 +132,13 @@ export abstract class Http1Reader {
     let line = cut.line;
     for (let at = p; at < end; at++) {
       line++;
-      if (load<u8>(at) != LF) continue;
+      const byte: u32 = load<u8>(at);
+      if (byte != LF) {
+        if (byte == CR || Field.isTextByte(byte)) continue;
+        // Whoever speaks something else may never end a line, but waits for an answer.
+        this.bad();
+        return end;
+      }
       const before = at > p ? load<u8>(at - 1) : cut.size ? load<u8>(cut.ptr + cut.size - 1) : 0;
       if (before != CR) {
         this.bad();
