@@ -1,12 +1,14 @@
 import { readFileSync } from "node:fs";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { parseAllDocuments } from "yaml";
+import { z } from "zod";
 import { loadFor } from "./configuration.js";
 import { Exit, fileProblem, UserError } from "./errors.js";
 import { manifest } from "./istio/manifest.js";
 import type { MeshModel } from "./istio/mesh.js";
 import type { IstioObject, Manifest } from "./istio/resource.js";
 import { Cluster, type ClusterOptions } from "./kubernetes/client.js";
+import { pathText } from "./model/issue.js";
 import { EXTENSION_KINDS, ISTIO_MINORS, parseIstioVersion } from "./model/istio/schema.js";
 import type { Model } from "./model/schema.js";
 import { formatReference, parseReference } from "./oci/reference.js";
@@ -126,8 +128,15 @@ async function imageUrl(
   const reference = parseReference(image);
   const say = (line: string) => void process.stderr.write(`meltemi: ${line}\n`);
   const { plainHttp } = options;
-  const digest = reference.digest ?? (await resolveDigest(reference, { plainHttp, signal, say }));
+  const digest = reference.digest ?? (await resolveDigest(reference, { plainHttp, signal, say }).catch(orByDigest));
   return `oci://${formatReference({ ...reference, tag: undefined, digest })}`;
+}
+
+/** Who cannot reach the registry may still know the digest. */
+function orByDigest(error: unknown): never {
+  if (!(error instanceof UserError) || error.code !== "E_UNREACHABLE") throw error;
+  const hint = [error.options.hint, "No registry is asked for an image with its digest: REPOSITORY@sha256:DIGEST."];
+  throw new UserError(error.code, error.message, { ...error.options, hint: hint.filter(Boolean).join("\n") });
 }
 
 async function sidecars({ merge, ...options }: DeploymentOptions, signal?: AbortSignal): Promise<IstioObject[]> {
@@ -147,18 +156,46 @@ function readSidecars(file: string): IstioObject[] {
   } catch (cause) {
     throw refuse(fileProblem(cause));
   }
-  const objects = parseAllDocuments(text).flatMap((document) => {
-    if (document.errors[0]) throw refuse(document.errors[0].message);
-    const object = document.toJS() as { kind?: unknown; items?: unknown } | null;
-    return Array.isArray(object?.items) ? object.items : [object];
+  const objects = parseAllDocuments(text).flatMap((document): unknown[] => {
+    if (document.errors[0]) throw refuse(firstLine(document.errors[0]));
+    try {
+      const object = document.toJS();
+      return Array.isArray(object?.items) ? [object, ...object.items] : [object];
+    } catch (cause) {
+      throw refuse(firstLine(cause));
+    }
   });
-  const found = objects.filter((object): object is IstioObject => object?.kind === "Sidecar");
-  if (found.length === 0) throw refuse("there is no Sidecar in it");
-  return found.map((object) => {
-    if (typeof object.metadata?.name !== "string") throw refuse("one of its Sidecars has no name");
-    const { namespace = "default" } = object.metadata;
-    return { ...object, metadata: { ...object.metadata, namespace }, spec: object.spec ?? {} };
+  const kinds = objects.map((object) => (object as { kind?: unknown } | null)?.kind);
+  if (!kinds.some((kind) => kind === "Sidecar" || kind === "List" || kind === "SidecarList")) {
+    throw refuse("there is no Sidecar in it");
+  }
+  return objects.flatMap((object, i) => {
+    if (kinds[i] !== "Sidecar") return [];
+    const { data, error } = sidecar.safeParse(object);
+    if (data) return [data];
+    const { path = [], message } = error.issues[0] ?? {};
+    throw refuse(`one of its Sidecars cannot be read: ${pathText(path)}: ${message}`);
   });
+}
+
+const listeners = z.array(z.looseObject({ port: z.looseObject({ number: z.number() }).optional() })).optional();
+
+/** As far as it is looked into. */
+const sidecar = z.looseObject({
+  apiVersion: z.string(),
+  kind: z.literal("Sidecar"),
+  metadata: z.looseObject({ name: z.string(), namespace: z.string().prefault("default") }),
+  spec: z
+    .looseObject({
+      workloadSelector: z.looseObject({ labels: z.record(z.string(), z.string()).optional() }).optional(),
+      ingress: listeners,
+      egress: listeners,
+    })
+    .prefault({}),
+});
+
+function firstLine(error: unknown): string {
+  return ((error as Error).message.split("\n")[0] ?? "").replace(/:$/, "");
 }
 
 function istioVersion(text: string): number {
