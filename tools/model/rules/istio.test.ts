@@ -1,7 +1,9 @@
+import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
+import { parse as load } from "yaml";
 import { ModelError } from "../issue.js";
 import { parse } from "../load.js";
-import type { Model } from "../schema.js";
+import { jsonSchema, type Model } from "../schema.js";
 
 const protocols = [{ name: "dubbo", keys: [{ name: "*" }], heartbeats: true }];
 
@@ -299,4 +301,19 @@ describe("a mistake", () => {
     read(but(authorized, "port: 80", "port: 5000"));
     read(but(bridge, "port: 80", "port: 80, serverPort: 10080"));
   });
+});
+
+it("is documented, all of it", () => {
+  const page = readFileSync(new URL("../../../docs/architecture.md", import.meta.url), "utf8");
+  const documented = load(/```yaml\n(istio:[\s\S]*?)```/.exec(page)?.[1] ?? "").istio;
+  interface Schema {
+    properties: Record<string, Schema>;
+    items: Schema;
+  }
+  const { ports, clients, servers, ...others } = (jsonSchema() as unknown as Schema).properties.istio?.properties ?? {};
+  const keys = (of: object | undefined) => Object.keys(of ?? {}).sort();
+  expect(keys(documented)).toEqual(keys({ ports, clients, servers, ...others }));
+  expect(keys(documented.ports[0])).toEqual(keys(ports?.items.properties));
+  expect(keys(documented.servers)).toEqual(keys(servers?.properties));
+  expect(keys({ ...documented.clients[0], ...documented.clients[1] })).toEqual(keys(clients?.items.properties));
 });
