@@ -32,6 +32,7 @@ export class PodNetwork {
   private readonly waiting = new Map<number, (answer: Answer) => void>();
   private readonly lines: Line[] = [];
   private wishes = 0;
+  private sockets = 0;
 
   private constructor(
     private readonly folder: string,
@@ -51,7 +52,12 @@ export class PodNetwork {
     });
     const network = new PodNetwork(folder, child, `pod${ip.split(".").slice(2).join(".")}`);
     try {
-      await Promise.race([once(child, "message"), once(child, "exit").then(() => Promise.reject(new Error("no pod")))]);
+      const gone = once(child, "exit").then(([code]) => {
+        throw new Error(`the process of the pod's network ended with ${code}`);
+      });
+      // Later on it is stop() that ends it, and nobody waits here any more.
+      gone.catch(() => {});
+      await Promise.race([once(child, "message"), gone]);
       await network.connect(ip);
       return network;
     } catch (error) {
@@ -94,20 +100,24 @@ export class PodNetwork {
 
   async stop(): Promise<void> {
     for (const line of this.lines) line.break();
-    // The network ends with its last process, but later than this does.
+    // With its last process the network goes as well, but only some time later. There is none where start() has failed.
     await exec("ip", ["link", "delete", this.device]).catch(() => {});
-    const ended = this.process.exitCode === null && this.process.signalCode === null && once(this.process, "exit");
-    this.process.kill("SIGKILL");
-    await ended;
+    if (this.process.exitCode === null) {
+      const ended = once(this.process, "exit");
+      this.process.kill("SIGKILL");
+      await ended;
+    }
     await rm(this.folder, { recursive: true, force: true });
   }
 
-  /** By a cable from the lab's network, where all of 10.0.0.0/8 would otherwise be the lab's own. */
+  /** By a cable to the lab's network, where all of 10.0.0.0/8 would otherwise be the lab's own. */
   private async connect(ip: string): Promise<void> {
-    const ip_ = (command: string) => exec("ip", command.split(" "));
-    await ip_(`link add ${this.device} type veth peer name eth0 netns ${this.process.pid}`);
-    await ip_(`link set ${this.device} up`);
-    await ip_(`route add ${ip}/32 dev ${this.device} table local src ${NODE}`);
+    for (const command of [
+      `link add ${this.device} type veth peer name eth0 netns ${this.process.pid}`,
+      `link set ${this.device} up`,
+      `route add ${ip}/32 dev ${this.device} table local src ${NODE}`,
+    ])
+      await exec("ip", command.split(" "));
     for (const command of [
       "link set lo up",
       `address add ${ip}/32 dev eth0`,
@@ -124,7 +134,7 @@ export class PodNetwork {
   }
 
   private socket(): string {
-    return join(this.folder, `${++this.wishes}.sock`);
+    return join(this.folder, `${++this.sockets}.sock`);
   }
 
   /** Answers the wish's number. */
