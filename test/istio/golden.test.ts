@@ -111,3 +111,15 @@ describe("a golden file", () => {
     }
   });
 });
+
+it("istioctl does look: at fields, and at what routes lead to", () => {
+  const wrong = objects(read("bridge")).map((object) => {
+    const spec = object.spec as Record<string, unknown>;
+    if (object.kind === "WasmPlugin") return { ...object, spec: { ...spec, tipe: "NETWORK" } };
+    if (object.kind === "DestinationRule") return { ...object, spec: { ...spec, subsets: [] } };
+    return object;
+  });
+  const found = complaints([...cluster(configuration("bridge")), ...wrong]);
+  for (const complaint of ['unknown field "tipe"', 'not found: "greeter.shop.svc.cluster.local+v2"'])
+    expect(found).toContainEqual(expect.stringContaining(complaint));
+});

@@ -31,7 +31,7 @@ export function complaints(objects: readonly KubernetesObject[]): string[] {
     // JSON is YAML. What stands in no namespace, analyze passes over.
     writeFileSync(file, objects.map((object) => JSON.stringify(placed(object))).join("\n---\n"));
     const validated = istioctl("validate", "-f", file);
-    const analyzed = istioctl("analyze", "--use-kube=false", "--output", "json", file);
+    const analyzed = istioctl("analyze", "--use-kube=false", "--all-namespaces", "--output", "json", file);
     const messages = (JSON.parse(analyzed.stdout) as Message[]).filter(
       ({ message }) => !message.includes(OF_ENVOY_FILTERS),
     );
