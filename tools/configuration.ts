@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { ConfigurationError, Host } from "./host/host.js";
 import { load } from "./model/load.js";
 import { describeModule } from "./model/module.js";
-import type { RegexCheck } from "./model/rules.js";
+import type { RegexCheck } from "./model/protocol.js";
 import type { Model } from "./model/schema.js";
 
 /**

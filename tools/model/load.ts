@@ -3,7 +3,8 @@ import { type Document, isAlias, isMap, isScalar, isSeq, LineCounter, type Node,
 import { fileProblem, UserError } from "../errors.js";
 import { findingsOf } from "./explain.js";
 import { type Finding, type Issue, ModelError, pathText } from "./issue.js";
-import { crossChecks, type Protocol, type RegexCheck } from "./rules.js";
+import type { Protocol, RegexCheck } from "./protocol.js";
+import { crossChecks } from "./rules.js";
 import { type Model, schema } from "./schema.js";
 
 /** Of a protocol of which only the name is known. */

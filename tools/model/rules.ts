@@ -1,4 +1,5 @@
 import type { Finding } from "./issue.js";
+import type { Protocol, RegexCheck } from "./protocol.js";
 import { addressFindings } from "./rules/addresses.js";
 import { istioFindings } from "./rules/istio.js";
 import { keyFindings } from "./rules/keys.js";
@@ -7,18 +8,6 @@ import { nameFindings, routeFindings } from "./rules/routes.js";
 import { map, type Tree } from "./rules/tree.js";
 import { AUTO } from "./schema.js";
 import { nearest, oneOf } from "./words.js";
-
-/** A protocol that the module speaks, as it describes itself. */
-export interface Protocol {
-  name: string;
-  /** What routes can match besides service and method; `*` stands for keys that only the frames know. */
-  keys: readonly { name: string }[];
-  /** Default: false. */
-  heartbeats?: boolean;
-}
-
-/** Answers what is wrong with a regular expression, or undefined. */
-export type RegexCheck = (regex: string) => string | undefined;
 
 /**
  * The mistakes that take more than one key to see. Reads what the user wrote, whatever it is, so that these show up

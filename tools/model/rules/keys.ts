@@ -1,7 +1,7 @@
 import { headerName, isHeaderValue, isReserved } from "../http.js";
 import type { Finding } from "../issue.js";
 import { pathText } from "../issue.js";
-import type { Protocol, RegexCheck } from "../rules.js";
+import type { Protocol, RegexCheck } from "../protocol.js";
 import { nearest, oneOf } from "../words.js";
 import { list, map, type Path, type Tree } from "./tree.js";
 
