@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { ModelError } from "./issue.js";
 import { load, parse } from "./load.js";
-import type { Protocol } from "./rules.js";
+import type { Protocol } from "./protocol.js";
 
 const protocols: Protocol[] = [
   { name: "awesomerpc", keys: [{ name: "cmd" }] },
