@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type DeploymentOptions, loadDeployment, loadModels } from "./deployment.js";
+import { assertImage, type DeploymentOptions, loadDeployment, loadModels } from "./deployment.js";
 import { UserError } from "./errors.js";
 import { FakeRegistry } from "./oci/registry.fixture.js";
 import { defaultModule } from "./paths.js";
@@ -75,6 +75,24 @@ describe("the image", () => {
 
   it("loses its tag where it has a digest", async () => {
     expect(await url([inMesh], { image: pinned.replace("@", ":1.0@") })).toBe(`oci://${pinned}`);
+  });
+
+  it("is asked for once before it is applied: elsewhere it may be in reach", async () => {
+    const registry = await new FakeRegistry().start();
+    try {
+      const manifest = { ...(await load([inMesh])), image: `oci://${registry.address}/a/b@${digest}` };
+      const asking = () => assertImage(manifest, { module: defaultModule });
+      await expect(asking()).rejects.toMatchObject({ code: "E_NOT_FOUND" });
+      registry.seen.length = 0;
+      registry.fault = (_, __, response) => {
+        response.writeHead(503).end();
+        return true;
+      };
+      await asking();
+      expect(registry.seen).toHaveLength(1);
+    } finally {
+      await registry.stop();
+    }
   });
 
   it("is looked up where it has none", async () => {

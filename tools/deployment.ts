@@ -91,7 +91,7 @@ export async function assertImage(
 ): Promise<void> {
   try {
     // A registry that is out of reach from here need not be waited for.
-    await resolveDigest(parseReference(image), { plainHttp: options.plainHttp, signal, patience: 1 });
+    await resolveDigest(parseReference(image), { plainHttp: options.plainHttp, signal, attempts: 1 });
   } catch (error) {
     if (!(error instanceof UserError) || error.exit === Exit.interrupted) throw error;
     if (error.code === "E_NOT_FOUND") throw error;

@@ -22,6 +22,8 @@ export interface RegistryOptions {
   say?: ((line: string) => void) | undefined;
   /** Before the first repetition, milliseconds; the next ones wait longer. Default 500. */
   patience?: number | undefined;
+  /** How often something is tried that may well work a moment later. Default 6. */
+  attempts?: number | undefined;
 }
 
 export interface Request {
@@ -86,7 +88,7 @@ export class Client {
    * it did. Throws the problem of the last attempt where it does not.
    */
   async retry<T>(attempt: (progressed: () => void) => Promise<T>): Promise<T> {
-    const { say, signal, patience = 500 } = this.#options;
+    const { say, signal, patience = 500, attempts = ATTEMPTS } = this.#options;
     let failures = 0;
     for (;;) {
       try {
@@ -97,7 +99,7 @@ export class Client {
         if (signal?.aborted) throw interrupted(error);
         if (!(error instanceof Transient)) throw error;
         const { problem, wait } = error;
-        if (++failures === ATTEMPTS || wait > LONGEST_WAIT) throw problem;
+        if (++failures >= attempts || wait > LONGEST_WAIT) throw problem;
         // Not all that wait for the same registry should come back at the same moment.
         const milliseconds = Math.max(
           wait,
@@ -174,7 +176,9 @@ export class Client {
     const realm = parameters.get("realm") ?? "";
     const url = URL.canParse(realm) ? new URL(realm) : undefined;
     if (!url || !/^https?:$/.test(url.protocol)) throw this.#broken(`names no address to get a token from: "${realm}"`);
-    if (secret && url.protocol === "http:" && this.#origin.startsWith("https:"))
+    // Only for this machine is there no need to ask the user.
+    const mayBeClear = this.#options.plainHttp || (this.#origin.startsWith("http:") && isLocal(url.host));
+    if (secret && url.protocol === "http:" && !mayBeClear)
       throw this.#broken(`wants ${this.#credentials?.from} sent to ${url.origin}, which has no TLS`);
 
     const service = parameters.get("service");

@@ -70,6 +70,16 @@ it("finds the module among other files, and where the version is not said", asyn
   expect([String(wasm), version]).toEqual(["module", undefined]);
 });
 
+it.each(["", "no JSON", "null", '{"config":{"Labels":7}}'])("does not mind the configuration %j", async (text) => {
+  const image = made(await tar({ "plugin.wasm": "module" }));
+  const config = blob(MediaType.config, Buffer.from(text));
+  const content = JSON.parse(`${image.manifest.bytes}`);
+  content.config.digest = config.digest;
+  const manifest = blob(MediaType.manifest, Buffer.from(JSON.stringify(content)));
+  const { wasm, version } = await unpackImage({ manifest, blobs: [config, ...image.blobs] }, "x");
+  expect([String(wasm), version]).toEqual(["module", undefined]);
+});
+
 it.each([
   ["one raw layer", () => made(wasm, "application/wasm"), "its layers (application/wasm) are not what Istio takes"],
   ["one layer of an artifact", () => made(wasm, MediaType.module), "are not what Istio takes"],

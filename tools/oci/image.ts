@@ -8,6 +8,7 @@ import { extract, pack } from "tar-stream";
 import { z } from "zod";
 import { Exit, UserError } from "../errors.js";
 import { tooLarge } from "./client.js";
+import { isDigest } from "./reference.js";
 
 /*
  * Images as Istio's agent takes them: a WebAssembly module in one of three layouts. The same module and words give the
@@ -64,7 +65,7 @@ export const VERSION = "org.opencontainers.image.version";
 
 const descriptor = z.object({
   mediaType: z.string(),
-  digest: z.string().regex(/^sha256:[0-9a-f]{64}$/),
+  digest: z.string().refine(isDigest),
   size: z.int().nonnegative(),
   annotations: z.record(z.string(), z.string()).optional(),
   platform: z.object({ architecture: z.string(), os: z.string() }).optional(),
@@ -190,8 +191,17 @@ export async function unpackImage(
   }
   if (wasm.length > MAX_MODULE_BYTES) throw tooLarge(`the module in ${what}`, MAX_MODULE_BYTES);
 
-  const labels = () => config.safeParse(JSON.parse(bytesOf(content.config).toString())).data?.config?.Labels;
-  return { wasm, version: annotations[VERSION] ?? (raw ? undefined : labels()?.[VERSION]) };
+  const version = annotations[VERSION] ?? (raw ? undefined : labelsIn(bytesOf(content.config))?.[VERSION]);
+  return { wasm, version };
+}
+
+/** Istio's agent does not look at the configuration, so it may be anything. */
+function labelsIn(bytes: Buffer): Record<string, string> | null | undefined {
+  try {
+    return config.safeParse(JSON.parse(bytes.toString())).data?.config?.Labels;
+  } catch {
+    return undefined;
+  }
 }
 
 async function moduleIn(layer: Buffer, what: string): Promise<Buffer> {
@@ -226,6 +236,12 @@ export function wrongDigest(what: string, expected: string, found: string): User
   return new UserError("E_DIGEST", `${what} has the digest ${found}, expected was ${expected}`, {
     exit: Exit.failed,
     hint: "It is not what was pinned, or it was damaged or replaced on its way: nothing was done with it.",
+  });
+}
+
+export function wrongSize(digest: string, size: number): UserError {
+  return new UserError("E_DIGEST", `blob ${digest} does not have the ${size} bytes that its manifest says`, {
+    exit: Exit.failed,
   });
 }
 

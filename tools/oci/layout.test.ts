@@ -1,8 +1,8 @@
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
-import { digestOf, type Image, layouts, MediaType, packImage } from "./image.js";
+import { blob, digestOf, type Image, layouts, MediaType, packImage } from "./image.js";
 import { readLayout, writeLayout } from "./layout.js";
 
 let folder: string;
@@ -79,6 +79,25 @@ it("believes nothing but bytes", async () => {
   }
 });
 
+it("holds sizes against those of the manifest", async () => {
+  const layer = image.blobs[1] as Image["manifest"];
+  const manifest = JSON.parse(`${image.manifest.bytes}`);
+  manifest.layers[0].size = 1;
+  await writeLayout(
+    folder,
+    { ...image, manifest: blob(MediaType.manifest, Buffer.from(JSON.stringify(manifest))) },
+    "1",
+  );
+  const error = await failure(readLayout(folder, "1"));
+  expect(error).toMatchObject({ code: "E_DIGEST" });
+  expect(error.message).toBe(`blob ${layer.digest} does not have the 1 bytes that its manifest says`);
+});
+
+it("reads nothing that may have no end", async () => {
+  symlinkSync("/dev/zero", join(folder, "index.json"));
+  expect((await failure(readLayout(folder, "1.0"))).message).toContain("index.json cannot be read: it is no file");
+});
+
 it("says what is missing", async () => {
   expect(await failure(readLayout(folder, "1.0"))).toMatchObject({
     code: "E_IMAGE",
@@ -89,7 +108,7 @@ it("says what is missing", async () => {
   rmSync(pathOf(digest));
   expect((await failure(readLayout(folder, "1.0"))).message).toContain(`${pathOf(digest)} cannot be read`);
   mkdirSync(pathOf(digest));
-  expect((await failure(readLayout(folder, "1.0"))).message).toContain("this is a folder");
+  expect((await failure(readLayout(folder, "1.0"))).message).toContain("it is no file");
   writeFileSync(join(folder, "index.json"), "{}");
   expect((await failure(readLayout(folder, "1.0"))).message).toContain("its manifest is not one of OCI or Docker");
 });

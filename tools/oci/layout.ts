@@ -15,6 +15,7 @@ import {
   manifestsOf,
   notModule,
   wrongDigest,
+  wrongSize,
 } from "./image.js";
 
 /*
@@ -91,6 +92,7 @@ export async function readLayout(folder: string, tag: string | undefined): Promi
 async function readBlob(folder: string, of: Descriptor): Promise<Blob> {
   const found = blob(of.mediaType, await read(folder, pathOf(of)));
   if (found.digest !== of.digest) throw wrongDigest(join(folder, pathOf(of)), of.digest, found.digest);
+  if (found.bytes.length !== of.size) throw wrongSize(of.digest, of.size);
   return found;
 }
 
@@ -101,7 +103,10 @@ function pathOf({ digest }: { digest: string }): string {
 async function read(folder: string, name: string): Promise<Buffer> {
   const path = join(folder, name);
   try {
-    if ((await stat(path)).size <= MAX_IMAGE_BYTES) return await readFile(path);
+    const found = await stat(path);
+    // A device or a pipe might have no end.
+    if (!found.isFile()) throw new Error("it is no file");
+    if (found.size <= MAX_IMAGE_BYTES) return await readFile(path);
   } catch (cause) {
     const hint = "It should be an OCI image layout: what meltemi push --oci-dir and skopeo copy write.";
     throw new UserError("E_IMAGE", `${path} cannot be read: ${fileProblem(cause)}`, { hint, cause });

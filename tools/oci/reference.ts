@@ -31,7 +31,7 @@ export function parseReference(text: string): Reference {
   if (scheme && scheme !== "oci://") throw refuse(`it begins with ${scheme}`, `Leave out the ${scheme}`);
   const [named = "", digest, ...more] = text.slice(scheme?.length ?? 0).split("@");
   if (more.length > 0) throw refuse("it has more than one @");
-  if (digest !== undefined && !DIGEST.test(digest))
+  if (digest !== undefined && !isDigest(digest))
     throw refuse(
       `${JSON.stringify(digest)} is no digest`,
       'A digest is "sha256:" and 64 hexadecimal digits in lower case.',
@@ -62,6 +62,10 @@ export function parseReference(text: string): Reference {
     tag: tag ?? (digest === undefined ? "latest" : undefined),
     digest,
   };
+}
+
+export function isDigest(text: string): boolean {
+  return DIGEST.test(text);
 }
 
 /** The whole of it, with nothing left out: `REGISTRY/REPOSITORY[:TAG][@DIGEST]`. */

@@ -243,6 +243,30 @@ it("takes a download from the start where the registry cannot go on", async () =
   expect(names(await pull())).toEqual(names(image));
 });
 
+it("gives up where a download never gets further", async () => {
+  await push();
+  const { digest, bytes } = image.blobs[1] as Image["manifest"];
+  let asked = 0;
+  registry.fault = (seen, _, response) => {
+    if (!seen.path.includes(digest)) return false;
+    asked++;
+    response.writeHead(200, { "content-length": bytes.length });
+    response.write(bytes.subarray(0, 1000), () => response.destroy());
+    return true;
+  };
+  expect(await failure(pull())).toMatchObject({ code: "E_UNREACHABLE" });
+  expect(asked).toBe(6);
+});
+
+it("works out a digest that the registry says in other words", async () => {
+  await push();
+  for (const digest of ["sha512:00", `"\u00e9`, `${image.manifest.digest}x`]) {
+    const { bytes } = image.manifest;
+    times(1, /HEAD .*manifests/, status(200, { "content-type": MediaType.manifest, "docker-content-digest": digest }));
+    expect(await resolveDigest(named(), options())).toBe(digestOf(bytes));
+  }
+});
+
 it("fetches a manifest again that broke off", async () => {
   await push();
   times(1, /GET .*manifests/, (_, __, response) => {
@@ -365,6 +389,22 @@ it("says when a token service is none", async () => {
   expect((await failure(push())).message).toContain("whose answer has none");
   times(1, /./, status(401, { "www-authenticate": 'Bearer realm="gopher://x"' }));
   expect((await failure(push())).message).toContain('names no address to get a token from: "gopher://x"');
+});
+
+it("tells no service of another machine the password in the clear", async () => {
+  const challenge = 'Bearer realm="http://token.example/"';
+  times(1, /./, status(401, { "www-authenticate": challenge }));
+  const error = await failure(push({ credentials: me }));
+  expect(error).toMatchObject({ code: "E_REGISTRY" });
+  expect(error.message).toMatch(/wants the test sent to http:\/\/token\.example, which has no TLS$/);
+  const asked = vi.fn(async (to: string | URL | Request) => {
+    const local = String(to).includes(registry.address);
+    return local ? new Response(null, { status: 401, headers: { "www-authenticate": challenge } }) : Response.json({});
+  });
+  vi.stubGlobal("fetch", asked);
+  // The user may know better.
+  expect((await failure(push({ credentials: me, plainHttp: true }))).message).toContain("whose answer has none");
+  expect(asked).toHaveBeenCalledTimes(2);
 });
 
 /** Wants the password. */

@@ -12,8 +12,9 @@ import {
   MAX_MANIFEST_BYTES,
   manifestTypes,
   wrongDigest,
+  wrongSize,
 } from "./image.js";
-import { formatReference, type Reference } from "./reference.js";
+import { formatReference, isDigest, type Reference } from "./reference.js";
 
 /** Bytes of an image that have passed, and how many there are. */
 export type Progress = (done: number, total: number) => void;
@@ -35,9 +36,9 @@ export async function resolveDigest(reference: Reference, options: RegistryOptio
   const client = new Client(reference, "pull", options);
   const response = await client.request("HEAD", manifestUrl(client), { headers: { accept }, expected: [404] });
   if (response.status === 404) throw notThere(reference);
-  const digest = response.headers.get(DIGEST_HEADER);
-  // Old registries do not say the digest, and of a list another one counts.
-  if (digest === null || isIndex(typeOf(response))) return (await pullManifest(client)).manifest.digest;
+  const digest = response.headers.get(DIGEST_HEADER) ?? "";
+  // Old registries do not say the digest, some may say it by another algorithm, and of a list another one counts.
+  if (!isDigest(digest) || isIndex(typeOf(response))) return (await pullManifest(client)).manifest.digest;
   if (reference.digest !== undefined && digest !== reference.digest) {
     throw wrongDigest(formatReference(reference), reference.digest, digest);
   }
@@ -126,6 +127,7 @@ async function pullBlob(
 ): Promise<Blob> {
   const bytes = Buffer.alloc(size);
   let at = 0;
+  let furthest = 0;
   await client.retry(async (progressed) => {
     const headers = at > 0 ? { range: `bytes=${at}-` } : {};
     const response = await client.send("GET", client.url(`blobs/${digest}`), { headers });
@@ -134,6 +136,9 @@ async function pullBlob(
       if (at + chunk.length > size) throw wrongSize(digest, size);
       bytes.set(chunk, at);
       at += chunk.length;
+      // What has come before is no progress: it could come for ever.
+      if (at <= furthest) continue;
+      furthest = at;
       progressed();
       progress(at);
     }
@@ -237,12 +242,6 @@ function typeOf(response: Response): string {
 function notThere(reference: Reference): UserError {
   return new UserError("E_NOT_FOUND", `there is no ${formatReference(reference)}`, {
     hint: "Check the repository and the tag or digest, and that these credentials may see it.",
-  });
-}
-
-function wrongSize(digest: string, size: number): UserError {
-  return new UserError("E_DIGEST", `blob ${digest} does not have the ${size} bytes that its manifest says`, {
-    exit: Exit.failed,
   });
 }
 
