@@ -154,6 +154,39 @@ describe("what a server says", () => {
     );
   });
 
+  it.each([
+    "<html>",
+    "",
+    "null",
+    "[]",
+    "5",
+    '{"items":[]}',
+    '{"kind":"List","items":5}',
+    '{"kind":"List","items":[null,5]}',
+    '{"kind":"Status"}',
+  ])("%j, which no API server would say", async (text) => {
+    const { cluster } = await faulty(({ answer }) => answer(200, text));
+    const actions = [
+      () => cluster.read(plugin),
+      () => cluster.list(plugin.apiVersion, plugin.kind),
+      () => cluster.apply(plugin),
+      // What is deleted is answered by a Status, or by what it was.
+      ...(text.includes("kind") ? [] : [() => cluster.delete(plugin)]),
+    ];
+    for (const action of actions) expect(await refusal(action())).toMatchObject({ code: "E_ANSWER", exit: 3 });
+  });
+
+  it("an empty list, as Go may write it", async () => {
+    const { cluster } = await faulty(({ answer }) => answer(200, '{"kind":"WasmPluginList","items":null}'));
+    expect(await cluster.list(plugin.apiVersion, plugin.kind)).toEqual([]);
+  });
+
+  it.each(["null", "5", '{"message":7,"details":{"causes":5}}', '{"details":5}'])("an error %s", async (body) => {
+    for (const code of [400, 404, 409, 418, 500])
+      expect(["E_INVALID", "E_NO_KIND", "E_CHANGED", "E_API"]).toContain((await said(code, body)).code);
+    expect((await said(504, body)).code).toBe("E_UNREACHABLE");
+  });
+
   it("warnings beside an answer", async () => {
     const warned: string[] = [];
     const warning = '299 - "old \\"version\\", use another", 299 - "and more"';

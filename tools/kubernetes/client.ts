@@ -1,9 +1,15 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import type { KubeConfig, KubernetesObject, KubernetesObjectApi, RequestContext } from "@kubernetes/client-node";
+import type {
+  KubeConfig,
+  KubernetesObject,
+  KubernetesObjectApi,
+  RequestContext,
+  ResponseContext,
+} from "@kubernetes/client-node";
 import type { Command } from "commander";
 import { Exit, UserError } from "../errors.js";
 import { interrupted } from "../interrupt.js";
-import { type Action, explain, mayPass } from "./problem.js";
+import { type Action, explain, mayPass, NoAnswer } from "./problem.js";
 
 /** Whose fields are whose is what the API server knows by this name. */
 export const FIELD_MANAGER = "meltemi";
@@ -24,6 +30,8 @@ export function clusterOptions(command: Command): Command {
     .option("--kubeconfig <file>", "how to reach the cluster (default: $KUBECONFIG, ~/.kube/config, or the pod's own)")
     .option("--context <name>", "the context of the kubeconfig (default: its current one)");
 }
+
+type ResponseBody = ResponseContext["body"];
 
 /** What names an object. */
 export interface Reference {
@@ -68,8 +76,8 @@ export interface ConnectOptions extends ClusterOptions {
 
 /**
  * A Kubernetes API server: all that this tool asks of one. Every method throws UserErrors: `E_KUBECONFIG`,
- * `E_UNREACHABLE`, `E_CERTIFICATE`, `E_UNAUTHORIZED`, `E_FORBIDDEN`, `E_NO_KIND`, `E_API`, `E_INTERRUPTED`. What changes
- * nothing is tried again a few times where the server may only be busy; what changes something is not.
+ * `E_UNREACHABLE`, `E_CERTIFICATE`, `E_UNAUTHORIZED`, `E_FORBIDDEN`, `E_NO_KIND`, `E_API`, `E_ANSWER`, `E_INTERRUPTED`.
+ * What changes nothing is tried again a few times where the server may only be busy; what changes something is not.
  */
 export class Cluster {
   private constructor(
@@ -97,6 +105,8 @@ export class Cluster {
           },
           post: async (response) => {
             for (const text of warnings(response.headers.warning)) onWarning?.(text);
+            const { httpStatusCode: code, body } = response;
+            if (code >= 200 && code < 300) response.body = answer(await body.text());
             return response;
           },
         },
@@ -118,11 +128,14 @@ export class Cluster {
   async list(apiVersion: string, kind: string, { namespace, labels }: ListOptions = {}): Promise<LiveObject[]> {
     const selector = labels && Object.entries(labels).map(([key, values]) => `${key} in (${values.join(",")})`);
     const none = undefined;
-    const { items } = await this.reading({ verb: "list", apiVersion, kind, namespace }, () =>
-      this.api.list(apiVersion, kind, namespace, none, none, none, none, selector?.join(",")),
-    );
-    // The items of a list of Kubernetes' own kinds do not say what they are.
-    return items.map((item) => ({ ...plain(item), apiVersion, kind }));
+    return this.reading({ verb: "list", apiVersion, kind, namespace }, async () => {
+      const { items } = await this.api.list(apiVersion, kind, namespace, none, none, none, none, selector?.join(","));
+      // An empty list in Go may be null.
+      if (items === null) return [];
+      if (!Array.isArray(items)) throw new NoAnswer("there is no list in it");
+      // The items of a list of Kubernetes' own kinds do not say what they are.
+      return items.map((item) => ({ ...plain(item), apiVersion, kind }));
+    });
   }
 
   /** Answers nothing where there is no such object. */
@@ -130,9 +143,13 @@ export class Cluster {
     const { name, namespace } = metadata;
     const action: Action = { verb: "get", apiVersion, kind, namespace, name };
     try {
-      return plain(
-        await this.reading(action, () =>
-          this.api.read({ apiVersion, kind, metadata: { name, ...(namespace === undefined ? {} : { namespace }) } }),
+      return await this.reading(action, async () =>
+        plain(
+          await this.api.read({
+            apiVersion,
+            kind,
+            metadata: { name, ...(namespace === undefined ? {} : { namespace }) },
+          }),
         ),
       );
     } catch (error) {
@@ -152,17 +169,19 @@ export class Cluster {
   async apply(object: Reference, { dryRun = false, force = false } = {}): Promise<LiveObject> {
     const { apiVersion, kind, metadata } = object;
     const action: Action = { verb: "patch", apiVersion, kind, namespace: metadata.namespace, name: metadata.name };
-    const patch = () =>
-      this.api.patch(
-        // The library adds to the object that it is given.
-        structuredClone(object) as KubernetesObject,
-        undefined,
-        dryRun ? "All" : undefined,
-        FIELD_MANAGER,
-        force,
-        "application/apply-patch+yaml",
+    const patch = async () =>
+      plain(
+        await this.api.patch(
+          // The library adds to the object that it is given.
+          structuredClone(object) as KubernetesObject,
+          undefined,
+          dryRun ? "All" : undefined,
+          FIELD_MANAGER,
+          force,
+          "application/apply-patch+yaml",
+        ),
       );
-    return plain(await (dryRun ? this.reading(action, patch) : this.asking(action, patch)));
+    return dryRun ? this.reading(action, patch) : this.asking(action, patch);
   }
 
   /** Answers false where the object is gone already, or is another by now (its uid differs from the one that is given). */
@@ -299,7 +318,20 @@ function warnings(header: string | undefined): string[] {
   );
 }
 
+/** The library takes for granted what it is answered; a page of some proxy in between would count as done. */
+function answer(text: string): ResponseBody {
+  let kind: unknown;
+  try {
+    kind = JSON.parse(text)?.kind;
+  } catch {
+    throw new NoAnswer("it is no JSON");
+  }
+  if (typeof kind !== "string") throw new NoAnswer("it is none of Kubernetes' objects");
+  return { text: async () => text, binary: async () => Buffer.from(text) };
+}
+
 /** The library's objects are of its own classes, with dates in them. */
 function plain(object: KubernetesObject): LiveObject {
+  if (typeof object?.metadata?.name !== "string") throw new NoAnswer("an object in it has no name");
   return JSON.parse(JSON.stringify(object)) as LiveObject;
 }

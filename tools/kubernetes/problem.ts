@@ -1,3 +1,4 @@
+import { z } from "zod";
 import { Exit, UserError } from "../errors.js";
 import { plural } from "./kinds.js";
 
@@ -10,18 +11,24 @@ export interface Action {
   name?: string;
 }
 
-/** A Kubernetes `Status`, as far as it is used. */
-interface Status {
-  message?: string;
-  reason?: string;
-  details?: { kind?: string; name?: string; causes?: Cause[] };
-}
+const text = z.string().optional().catch(undefined);
+const cause = z.object({ reason: text, message: text, field: text });
 
-interface Cause {
-  reason?: string;
-  message?: string;
-  field?: string;
-}
+/** A Kubernetes `Status`, as far as it is used; nothing of it where somebody else answers. */
+const status = z
+  .object({
+    message: text,
+    details: z
+      .object({ kind: text, name: text, causes: z.array(cause).catch([]) })
+      .optional()
+      .catch(undefined),
+  })
+  .catch({ message: undefined });
+type Status = z.output<typeof status>;
+type Cause = z.output<typeof cause>;
+
+/** An answer that no API server would give. */
+export class NoAnswer extends Error {}
 
 /** `WasmPlugin shop/greeter`; for a list, its kind and namespace. */
 export function nameOf({ kind, namespace, name }: Pick<Action, "kind" | "namespace" | "name">): string {
@@ -51,6 +58,12 @@ export function explain(error: unknown, action: Action, server: string): unknown
   const { code = "", name, message } = error as NodeJS.ErrnoException;
   const missing = (id: `E_${string}`, text: string, hint: string) =>
     new UserError(id, text, { exit: Exit.missing, hint, cause: error });
+  if (error instanceof NoAnswer)
+    return missing(
+      "E_ANSWER",
+      `${server} does not answer as an API server does: ${message}`,
+      "Is it one, or does something stand in front of it that wants a login?",
+    );
   if (name === "AbortError")
     return missing(
       "E_UNREACHABLE",
@@ -120,6 +133,11 @@ function refused(code: number, status: Status, action: Action, server: string, c
       return new UserError("E_CHANGED", `${what}: it has changed meanwhile`, {
         exit: Exit.missing,
         hint: "Run it again.",
+        cause,
+      });
+    case 504:
+      return new UserError("E_UNREACHABLE", `${what}: ${server} did not come to an end in time: ${said}`, {
+        exit: Exit.missing,
         cause,
       });
     case 400:
@@ -214,8 +232,8 @@ function asAnswer(error: unknown): Answer | undefined {
 
 function statusOf(body: unknown): Status {
   try {
-    return typeof body === "string" ? (JSON.parse(body) as Status) : ((body ?? {}) as Status);
+    return status.parse(typeof body === "string" ? JSON.parse(body) : body);
   } catch {
-    return typeof body === "string" && body.trim() ? { message: body.trim().slice(0, 500) } : {};
+    return { message: String(body).trim().slice(0, 500) || undefined };
   }
 }

@@ -111,14 +111,18 @@ it("knows what is not done where the server refuses one in the middle after all"
   expect(options.hint).toContain("Not done:\n  WasmPlugin shop/b\n  WasmPlugin shop/c\n");
 });
 
-it("a connection that breaks during a write leaves that one in doubt", async () => {
+it.each<[string, (asked: Asked) => void, RegExp]>([
+  ["a connection that breaks", ({ hangUp }) => hangUp(), /^2 of 3 done, then: http:\S+ cannot be reached: /],
+  ["somebody else's answer", ({ answer }) => answer(200, "<html>"), /^2 of 3 done, then: http:\S+ does not answer as /],
+  ["a timeout of the server", ({ answer }) => answer(504, status(504, "timeout")), /did not come to an end in time/],
+])("%s during a write leaves that one in doubt", async (_, fault, why) => {
   const cluster = await faulty((asked) =>
-    asked.path.endsWith("/c") && asked.method === "PATCH" && !asked.query.has("dryRun") ? asked.hangUp() : empty(asked),
+    asked.path.endsWith("/c") && asked.method === "PATCH" && !asked.query.has("dryRun") ? fault(asked) : empty(asked),
   );
   const { message, options } = await refusal(
     apply(cluster, await plan(cluster, manifest, { prune: true }), { force: false, done: () => {} }),
   );
-  expect(message).toMatch(/^2 of 3 done, then: http:\S+ cannot be reached: /);
+  expect(message).toMatch(why);
   expect(options.hint).toContain("may be done or not:\n  WasmPlugin shop/c\n");
   expect(options.hint).not.toContain("Not done");
 });

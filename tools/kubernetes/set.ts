@@ -72,6 +72,7 @@ export async function plan(cluster: Cluster, manifest: Manifest, { prune }: { pr
 /** What is no fault of an object, and the same for all others. */
 export const GLOBAL: readonly string[] = [
   "E_UNREACHABLE",
+  "E_ANSWER",
   "E_CERTIFICATE",
   "E_UNAUTHORIZED",
   "E_KUBECONFIG",
@@ -229,7 +230,7 @@ async function each(
       await act();
     } catch (error) {
       if (!(error instanceof UserError)) throw error;
-      const unknown = error.code === "E_UNREACHABLE";
+      const unknown = ["E_UNREACHABLE", "E_ANSWER"].includes(error.code);
       const rest = tasks.slice(unknown ? index + 1 : index).map((task) => `  ${name(task.object)}`);
       const hint = [
         ...(unknown ? [`Nobody answered for this one, so it may be done or not:\n  ${name(object)}`] : []),

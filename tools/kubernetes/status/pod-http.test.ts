@@ -4,12 +4,18 @@ import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Readable } from "node:stream";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { KubernetesApi } from "../../../test/istio/lab/kubernetes.js";
 import { Cluster } from "../client.js";
 import { getFromPod } from "./pod-http.js";
 
 const LONG = "x".repeat(3_000_000);
+
+function* endless() {
+  const chunk = Buffer.alloc(2 ** 20);
+  for (;;) yield chunk;
+}
 
 let api: KubernetesApi;
 let pod: Server;
@@ -20,6 +26,7 @@ beforeAll(async () => {
   api = await KubernetesApi.start();
   pod = createServer(({ url }, response) => {
     if (url === "/long") response.end(LONG);
+    else if (url === "/endless") Readable.from(endless()).pipe(response);
     else if (url === "/busy") response.writeHead(503).end("busy");
     else if (url !== "/silent") response.writeHead(404).end();
   });
@@ -48,6 +55,11 @@ const get = (path: string, { port = 15000, signal }: { port?: number; signal?: A
 
 it("reads a page, however long", async () => {
   expect((await get("/long")) === LONG).toBe(true);
+});
+
+it("reads no page without an end", async () => {
+  const message = "port 15000 of pod shop/web cannot be reached: it answers with more than 64 MiB";
+  await expect(get("/endless")).rejects.toMatchObject({ code: "E_POD", message });
 });
 
 it("answers nothing where there is no such page", async () => {

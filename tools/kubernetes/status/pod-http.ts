@@ -11,6 +11,10 @@ import type { Cluster } from "../client.js";
  */
 
 const TIMEOUT_MS = 20_000;
+/** More than Envoy has to say in a mesh of thousands of Services. */
+const MAX_BYTES = 64 * 2 ** 20;
+/** A WebSocket waits for the other side to say goodbye as well. */
+const GOODBYE_MS = 1_000;
 
 /** A port of a pod. */
 export interface PodPort {
@@ -31,7 +35,7 @@ export async function getFromPod(
 ): Promise<string | undefined> {
   const timeout = AbortSignal.timeout(TIMEOUT_MS);
   const either = signal ? AbortSignal.any([signal, timeout]) : timeout;
-  const said = new PassThrough();
+  const said = bounded();
   let tunnel: Tunnel | undefined;
   try {
     tunnel = await open(cluster.kubeconfig, at, said, either);
@@ -57,18 +61,21 @@ interface Tunnel {
 /** @param said what the node says where the port cannot be reached goes here */
 async function open(config: KubeConfig, at: PodPort, said: PassThrough, signal: AbortSignal): Promise<Tunnel> {
   const { PortForward } = await import("@kubernetes/client-node");
-  const [up, down] = [new PassThrough(), new PassThrough()];
+  const [up, down] = [new PassThrough(), bounded()];
   const forward = new PortForward(impatient(config, signal));
-  let socket: WebSocket;
+  let socket: WebSocket & { terminate(): void };
   try {
-    socket = (await forward.portForward(at.namespace, at.pod, [at.port], down, said, up)) as unknown as WebSocket;
+    socket = (await forward.portForward(at.namespace, at.pod, [at.port], down, said, up)) as unknown as typeof socket;
   } catch (event) {
     // The library rejects with the event of a WebSocket.
     throw new Error((event as { message?: string }).message || "the connection failed");
   }
   const end = () => down.end();
   socket.addEventListener("close", end);
-  const close = () => socket.close();
+  const close = () => {
+    socket.close();
+    setTimeout(() => socket.terminate(), GOODBYE_MS).unref();
+  };
   signal.addEventListener("abort", close, { once: true });
   return {
     stream: Duplex.from({ writable: up, readable: down }),
@@ -77,6 +84,19 @@ async function open(config: KubeConfig, at: PodPort, said: PassThrough, signal: 
       close();
     },
   };
+}
+
+/** What comes through a tunnel is not held back by whoever reads it. */
+function bounded(): PassThrough {
+  const stream = new PassThrough();
+  const write = stream.write.bind(stream) as (chunk: Buffer) => boolean;
+  let bytes = 0;
+  const counting = (chunk: Buffer) => {
+    bytes += chunk.length;
+    if (bytes > MAX_BYTES) stream.destroy(new Error(`it answers with more than ${MAX_BYTES / 2 ** 20} MiB`));
+    return !stream.destroyed && write(chunk);
+  };
+  return Object.assign(stream, { write: counting });
 }
 
 /** The same cluster, for which nobody waits longer than until the signal. */

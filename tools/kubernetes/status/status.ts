@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from "node:util";
-import { UserError } from "../../errors.js";
+import { Exit, UserError } from "../../errors.js";
 import type { Manifest } from "../../istio/resource.js";
 import type { Cluster } from "../client.js";
 import { GLOBAL, members } from "../set.js";
@@ -154,7 +154,20 @@ async function askIstiod(cluster: Cluster, namespace: string, signal?: AbortSign
       hint: "Its ENABLE_DEBUG_ON_HTTP is false.",
     });
   }
-  return new Map(pages.flatMap((page) => (page === undefined ? [] : [...readSyncs(page)])));
+  return understood(
+    `istiod in namespace ${namespace}`,
+    () => new Map(pages.flatMap((page) => (page === undefined ? [] : [...readSyncs(page)]))),
+  );
+}
+
+/** Anything may listen in a pod, and in place of an Envoy. */
+function understood<T>(who: string, read: () => T): T {
+  try {
+    return read();
+  } catch (cause) {
+    const message = `${who} answers with a page that cannot be read: ${(cause as Error).message}`;
+    throw new UserError("E_POD", message, { exit: Exit.missing, cause });
+  }
 }
 
 async function askEnvoy(cluster: Cluster, pod: Pod, signal?: AbortSignal): Promise<Envoy | UserError | undefined> {
@@ -167,7 +180,7 @@ async function askEnvoy(cluster: Cluster, pod: Pod, signal?: AbortSignal): Promi
       await get(PAGES.filters),
       await get(PAGES.metrics),
     ];
-    return readEnvoy({ listeners, filters, metrics });
+    return understood(`pod ${pod.namespace}/${pod.name}`, () => readEnvoy({ listeners, filters, metrics }));
   } catch (error) {
     return tolerable(error);
   }
