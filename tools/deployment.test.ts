@@ -2,8 +2,9 @@ import { createHash } from "node:crypto";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Command } from "commander";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { assertImage, type DeploymentOptions, loadDeployment, loadModels } from "./deployment.js";
+import { assertImage, type DeploymentOptions, loadDeployment, loadModels, serviceOption } from "./deployment.js";
 import { UserError } from "./errors.js";
 import { FakeRegistry } from "./oci/registry.fixture.js";
 import { defaultModule } from "./paths.js";
@@ -123,6 +124,24 @@ describe("the image", () => {
   });
 });
 
+describe("--service", () => {
+  const named = (args: string[]) =>
+    serviceOption(new Command().exitOverride().configureOutput({ writeErr: () => {} }))
+      .parse(args, { from: "user" })
+      .opts().service;
+
+  it("names services as their objects do", () => {
+    expect(named(["--service", "greeter.shop", "orders.shop"])).toEqual(["greeter.shop", "orders.shop"]);
+    const [long] = named(["--service", `${"a".repeat(60)}.shop`]);
+    expect(long).toMatch(/^a{54}-[0-9a-f]{8}$/);
+    expect(named(["--service", long])).toEqual([long]);
+  });
+
+  it.each(["", "a,b", "x),!y", "Greeter.shop", "a b"])("refuses %j, which no label could be", (name) => {
+    expect(() => named(["--service", name])).toThrow("expected SERVICE.NAMESPACE");
+  });
+});
+
 describe("--merge", () => {
   const sidecar = (name: string, spec: string) =>
     `apiVersion: networking.istio.io/v1\nkind: Sidecar\nmetadata: { name: ${name} }\nspec: ${spec}\n`;
@@ -150,6 +169,10 @@ describe("--merge", () => {
     [sidecar("a", "{ egress: 5 }"), "one of its Sidecars cannot be read: spec.egress: "],
     [sidecar("a", "{ egress: [{ port: 80 }] }"), "one of its Sidecars cannot be read: spec.egress[0].port: "],
     [sidecar("5", "{}"), "one of its Sidecars cannot be read: metadata.name: "],
+    [
+      `a: &a [x]\nb: &b [${"*a,".repeat(99)}]\nc: [${"*b,".repeat(99)}]\n`,
+      "Excessive alias count indicates a resource",
+    ],
   ])("refuses %j", async (text, why) => {
     expect(await refusal(names(text))).toMatch(
       /^E_MERGE 1: \d+\.yaml: .*\nWrite it with: kubectl get sidecars -A -o yaml/,

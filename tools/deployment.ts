@@ -5,7 +5,7 @@ import { z } from "zod";
 import { loadFor } from "./configuration.js";
 import { Exit, fileProblem, UserError } from "./errors.js";
 import { manifest } from "./istio/manifest.js";
-import type { MeshModel } from "./istio/mesh.js";
+import { instanceName, type MeshModel, serviceName } from "./istio/mesh.js";
 import type { IstioObject, Manifest } from "./istio/resource.js";
 import { Cluster, type ClusterOptions } from "./kubernetes/client.js";
 import { pathText } from "./model/issue.js";
@@ -48,6 +48,29 @@ export function deploymentOptions(command: Command): Command {
     .option("--image <ref>", "the module's image; one without a digest is looked up (default: istio.image)")
     .option("--plain-http", "look the image up without TLS (local registries: always)")
     .option("--merge [file]", "join Sidecars with those of a file, or of the cluster where none is named");
+}
+
+/** Adds what may stand in the place of configurations where only the names of services matter. */
+export function serviceOption(command: Command): Command {
+  return command.option("--service <name...>", "instead of files: the services, as in greeter.shop", serviceNames);
+}
+
+function serviceNames(text: string, earlier: string[] = []): string[] {
+  // It becomes part of a label selector, where a comma or a bracket would have a meaning.
+  if (!/^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/.test(text))
+    throw new InvalidArgumentError("expected SERVICE.NAMESPACE, as in greeter.shop.");
+  return [...earlier, instanceName(text)];
+}
+
+/** The services that a command line names, one way or the other. @throws what loadModels() throws */
+export async function servicesOf(
+  files: readonly string[],
+  options: ModelOptions & { service?: string[] },
+  command: Command,
+): Promise<string[]> {
+  const { service } = options;
+  if (service && files.length > 0) command.error("error: name either files or --service, not both");
+  return service ?? (await loadModels(files, options)).map(serviceName);
 }
 
 /** The files of a command line. */

@@ -71,9 +71,16 @@ it("takes what is null for missing, as Kubernetes does", () => {
   expect(readManifests([path])).toMatchObject([{ metadata: { name: "s" }, spec: { ports: [{ port: 1 }] } }]);
 });
 
+/** Each line has ten times what the one before has. */
+const bomb = ["x: &a0 [x]", ...Array.from({ length: 9 }, (_, i) => `y${i}: &a${i + 1} [${`*a${i},`.repeat(10)}]`)].join(
+  "\n",
+);
+
 it.each([
   ["missing.yaml", undefined, /missing\.yaml: there is no such file$/],
   ["wrong.yaml", "a: 1\nb: [", /wrong\.yaml:2: /],
+  ["alias.yaml", "---\nkind: *none", /alias\.yaml:2: Unresolved alias/],
+  ["bomb.yaml", bomb, /bomb\.yaml:1: Excessive alias count/],
 ])("refuses %s", (name, text, message) => {
   const path = text === undefined ? join(folder, name) : file(name, text);
   let problem: unknown;

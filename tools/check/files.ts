@@ -42,7 +42,13 @@ function readManifest(file: string): Found[] {
     const items = contents.get("items");
     const nodes = isSeq(items) ? items.items.filter((item) => isMap(item)) : [contents];
     return nodes.flatMap((node) => {
-      const object: unknown = node.toJS(document);
+      let object: unknown;
+      try {
+        object = node.toJS(document);
+      } catch (cause) {
+        // Aliases that lead nowhere, or to far too much.
+        throw refused(`${file}:${line(node)}`, (cause as Error).message, cause);
+      }
       return isObject(object) ? [placed(object, { file, line: line(node) })] : [];
     });
   });

@@ -1,6 +1,5 @@
 import { Command } from "commander";
-import { filesOf, loadModels } from "../deployment.js";
-import { serviceName } from "../istio/mesh.js";
+import { serviceOption, servicesOf } from "../deployment.js";
 import { type ClusterOptions, clusterOptions } from "../kubernetes/client.js";
 import { say, withCluster } from "../kubernetes/session.js";
 import { addedTo, gone, members, name, remove } from "../kubernetes/set.js";
@@ -20,8 +19,7 @@ export function deleteCommand(): Command {
   const command = new Command("delete")
     .description("Delete what `meltemi apply` made for some services.")
     .argument("[files...]", "their configurations (default: meltemi.yaml)");
-  return clusterOptions(command)
-    .option("--service <name...>", "instead of files: the services, as in greeter.shop")
+  return clusterOptions(serviceOption(command))
     .option("--dry-run", "say what would be deleted, and delete nothing")
     .option("--no-wait", "do not wait until all of it is gone")
     .option("--timeout <seconds>", "how long to wait", wholeNumber(1, 86_400), 60)
@@ -36,9 +34,8 @@ export function deleteCommand(): Command {
 }
 
 async function action(files: string[], options: Options, command: Command): Promise<void> {
-  const { service, dryRun, wait, timeout } = options;
-  if (service && files.length > 0) command.error("error: name either files or --service, not both");
-  const services = service ?? (await loadModels(filesOf(files), options)).map(serviceName);
+  const { dryRun, wait, timeout } = options;
+  const services = await servicesOf(files, options, command);
   await withCluster(options, async (cluster, signal) => {
     const found = await members(cluster, services);
     // Without the module behind them such entries are an outage.

@@ -1,9 +1,8 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { Command, InvalidArgumentError } from "commander";
-import { type DeploymentOptions, deploymentOptions, loadDeployment, loadModels } from "../deployment.js";
+import { type DeploymentOptions, deploymentOptions, loadDeployment, serviceOption, servicesOf } from "../deployment.js";
 import { Exit, UserError } from "../errors.js";
 import { interrupted } from "../interrupt.js";
-import { serviceName } from "../istio/mesh.js";
 import type { Manifest } from "../istio/resource.js";
 import { type Cluster, clusterOptions } from "../kubernetes/client.js";
 import { say, withCluster } from "../kubernetes/session.js";
@@ -29,8 +28,7 @@ export function status(): Command {
   const command = new Command("status").description(
     "Show what of meltemi.yaml is applied, and what the proxies have made of it.",
   );
-  return clusterOptions(deploymentOptions(command))
-    .option("--service <name...>", "instead of files: the services, as in greeter.shop")
+  return clusterOptions(serviceOption(deploymentOptions(command)))
     .option("--istio-namespace <name>", "where istiod runs", "istio-system")
     .option("--wait <duration>", "wait until it is rolled out, but no longer than this, e.g. 60s", duration)
     .option("--json", "all that is seen, as JSON")
@@ -45,8 +43,7 @@ export function status(): Command {
 
 async function action(files: string[], options: Options, command: Command): Promise<void> {
   const { service, istioNamespace, wait = 0 } = options;
-  if (service && files.length > 0) command.error("error: name either files or --service, not both");
-  const services = service ?? (await loadModels(files, options)).map(serviceName);
+  const services = await servicesOf(files, options, command);
   await withCluster(options, async (cluster, signal) => {
     const manifest = service ? undefined : await wanted(cluster, services, files, options, signal);
     const seen = await settled(cluster, services, { manifest, istioNamespace, signal }, wait);

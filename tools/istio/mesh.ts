@@ -23,7 +23,11 @@ export function host({ service, istio }: MeshModel): string {
  * short as the value of a label, and where the two names are too long for that the end of it tells them apart.
  */
 export function serviceName({ service, istio }: MeshModel): string {
-  const name = `${istio.service ?? service.name}.${istio.namespace}`;
+  return instanceName(`${istio.service ?? service.name}.${istio.namespace}`);
+}
+
+/** The same for a service that is known by name alone. */
+export function instanceName(name: string): string {
   if (name.length <= LABEL_MAX) return name;
   return `${name.slice(0, LABEL_MAX - 9)}-${createHash("sha256").update(name).digest("hex").slice(0, 8)}`;
 }
