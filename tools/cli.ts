@@ -25,10 +25,16 @@ const program = new Command("meltemi")
   .showHelpAfterError("(run with --help for the options and an example)");
 for (const command of commands) program.addCommand(command().copyInheritedSettings(program));
 
-// `meltemi ... | head`: whoever reads has seen enough.
-process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-  if (error.code === "EPIPE") process.exit();
-  throw error;
+/** What these do in a cluster is not left half done because nobody reads what they say. */
+const CHANGING = ["apply", "delete"];
+process.stdout.once("error", ({ code, message }: NodeJS.ErrnoException) => {
+  process.stdout.on("error", () => {});
+  // `meltemi ... | head`: whoever reads has seen enough.
+  if (code !== "EPIPE") {
+    process.stderr.write(`meltemi: standard output cannot be written: ${message} [E_OUTPUT]\n`);
+    process.exitCode = Exit.missing;
+  }
+  if (!CHANGING.includes(program.args[0] ?? "")) process.exit();
 });
 
 try {

@@ -63,6 +63,18 @@ describe("a configuration", () => {
   });
 });
 
+describe("several configurations", () => {
+  const named = (service: string, namespace = "shop") =>
+    inMesh.replace("greeter", service).replace("istio: {", `istio: { service: greeter, namespace: ${namespace},`);
+
+  it("must not be of the same service", async () => {
+    expect(await refusal(load([named("greeter"), named("Greeter")]))).toMatch(
+      /^E_TWICE 1: \d+\.yaml and \d+\.yaml are of the same service, greeter\.shop\nPorts/,
+    );
+    expect((await load([named("greeter"), named("greeter", "x")])).names).toEqual(["greeter.shop", "greeter.x"]);
+  });
+});
+
 describe("the image", () => {
   const url = async (texts: string[], options: Partial<DeploymentOptions>) => (await load(texts, options)).image;
   const naming = (image: string) => inMesh.replace("istio: {", `istio: { image: "${image}",`);

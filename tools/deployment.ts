@@ -35,7 +35,7 @@ export interface DeploymentOptions extends ModelOptions, ClusterOptions {
 export function modelOptions(command: Command): Command {
   return command
     .argument("[files...]", "the configurations (default: meltemi.yaml)")
-    .option("--istio-version <version>", "write for this version of Istio (default: istio.version)", istioVersion)
+    .option("--istio-version <version>", "the version of Istio that runs (default: istio.version)", istioVersion)
     .addOption(
       new Option("--kind <kind>", "what installs the module (default: istio.kind)").choices([...EXTENSION_KINDS]),
     )
@@ -80,12 +80,22 @@ export function filesOf(files: readonly string[]): readonly string[] {
 
 /**
  * Reads the configurations; what the command line says takes the place of what they say.
- * @throws ModelError, UserError `E_NO_ISTIO` where one does not say where in a mesh it belongs
+ * @throws ModelError, UserError `E_NO_ISTIO` where one does not say where in a mesh it belongs, `E_TWICE` where two are of
+ *   the same service
  */
 export async function loadModels(files: readonly string[], options: ModelOptions): Promise<MeshModel[]> {
-  const models: MeshModel[] = [];
-  for (const file of filesOf(files)) models.push(inMesh(await loadFor(options.module, file), file, options));
-  return models;
+  const models = new Map<string, { file: string; model: MeshModel }>();
+  for (const file of filesOf(files)) {
+    const model = inMesh(await loadFor(options.module, file), file, options);
+    const service = serviceName(model);
+    const other = models.get(service);
+    if (other) {
+      const hint = "Ports that speak different protocols are Services of their own.";
+      throw new UserError("E_TWICE", `${other.file} and ${file} are of the same service, ${service}`, { hint });
+    }
+    models.set(service, { file, model });
+  }
+  return [...models.values()].map(({ model }) => model);
 }
 
 /**

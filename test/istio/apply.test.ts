@@ -328,3 +328,30 @@ istio: { namespace: shop, ports: [{ port: 20880 }] }
   const role = parse((await meltemi("apply", "--print-rbac")).out);
   expect(role).toMatchObject({ kind: "ClusterRole", rules: expect.arrayContaining(rules()) });
 });
+
+test("changes are carried out although nobody reads what is said of them", async () => {
+  const kubeconfig = await server.kubeconfig();
+  const folder = await mkdtemp(join(tmpdir(), "meltemi-apply-"));
+  onTestFinished(() => rm(folder, { recursive: true }));
+  const file = join(folder, "meltemi.yaml");
+  await writeFile(
+    file,
+    `protocol: dubbo
+mode: bridge
+service: { name: unread, bind: 20880, endpoints: [20881] }
+istio: { namespace: shop, ports: [{ port: 20880 }], address: 10.96.0.10, clients: [{ labels: { app: web } }] }
+`,
+  );
+  const unread = async (...args: string[]) => {
+    const child = spawn(process.execPath, [cli, ...args, file, "--kubeconfig", kubeconfig]);
+    child.stdout.destroy();
+    const [err, [exit]] = await Promise.all([text(child.stderr), once(child, "close")]);
+    return { err, exit };
+  };
+  const image = `ghcr.io/acme/meltemi@sha256:${"1".repeat(64)}`;
+  expect(await unread("apply", "--image", image)).toMatchObject({ exit: 0 });
+  const kinds = (await members(cluster, ["unread.shop"])).map(({ kind }) => kind);
+  expect(kinds).toEqual(["Sidecar", "Sidecar", "WasmPlugin", "WasmPlugin"]);
+  expect(await unread("delete")).toMatchObject({ exit: 0, err: expect.stringContaining("unread.shop is bridged") });
+  expect(await members(cluster, ["unread.shop"])).toEqual([]);
+});

@@ -1,6 +1,7 @@
 import { Command } from "commander";
 import { serviceOption, servicesOf } from "../deployment.js";
-import { type ClusterOptions, clusterOptions } from "../kubernetes/client.js";
+import { COMPONENT, INSTANCE } from "../istio/resource.js";
+import { type ClusterOptions, clusterOptions, type LiveObject } from "../kubernetes/client.js";
 import { say, withCluster } from "../kubernetes/session.js";
 import { addedTo, gone, members, name, remove } from "../kubernetes/set.js";
 import { wholeNumber } from "../options.js";
@@ -42,6 +43,10 @@ async function action(files: string[], options: Options, command: Command): Prom
     for (const sidecar of await addedTo(cluster))
       say(`${name(sidecar)} is not deleted: take out of it what apply --merge has added for ${services.join(", ")}`);
     if (found.length === 0) say(`nothing in the cluster carries the labels of ${services.join(", ")}`);
+    for (const service of bridged(found))
+      say(
+        `${service} is bridged: rename a port of its Service that is called http... to tcp-..., or no call gets through`,
+      );
     if (dryRun) {
       for (const object of found) process.stdout.write(`${name(object)} deleted (dry run)\n`);
       return;
@@ -50,4 +55,10 @@ async function action(files: string[], options: Options, command: Command): Prom
     await remove(cluster, found, { signal, done });
     if (wait) await gone(cluster, found, { signal, timeoutMs: timeout * 1000 });
   });
+}
+
+/** The services among those of some objects that have a bridge. Without it, Istio's HTTP at both ends of a port stays. */
+function bridged(objects: readonly LiveObject[]): Set<string | undefined> {
+  const lower = objects.filter(({ metadata }) => metadata.labels?.[COMPONENT] === "lower");
+  return new Set(lower.map(({ metadata }) => metadata.labels?.[INSTANCE]));
 }

@@ -79,7 +79,7 @@ describe("meltemi manifest", () => {
       "one service twice",
       [golden("observe.meltemi"), golden("route.meltemi"), "--image", image],
       Exit.input,
-      "meltemi: two of these configurations are of the same service, greeter.shop [E_TWICE]\nPorts that speak different",
+      `meltemi: ${golden("observe.meltemi")} and ${golden("route.meltemi")} are of the same service, greeter.shop [E_TWICE]\n`,
     ],
   ])("refuses %s, and prints nothing", (_, args, status, words) => {
     const result = manifest(...args);

@@ -32,9 +32,8 @@ export function push(): Command {
     )
     .option(
       "--annotation <key=value>",
-      "an annotation of the image, e.g. org.opencontainers.image.source=URL",
+      "an annotation of the image, e.g. org.opencontainers.image.source=URL; may be given several times",
       pair,
-      {},
     )
     .addOption(
       new Option("--from <folder>", "push the image of an OCI layout as it is, byte for byte").conflicts([

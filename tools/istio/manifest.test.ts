@@ -97,17 +97,6 @@ describe("several configurations", () => {
     ]);
     expect(written.needs).toHaveLength(3);
   });
-
-  it("must not be of the same service", async () => {
-    const [a, b] = [await other("greeter"), await other("Greeter", { service: "greeter" })];
-    expect(() => manifest([a, b], { url })).toThrow(
-      expect.objectContaining({ code: "E_TWICE", message: expect.stringContaining("the same service, greeter.shop") }),
-    );
-    expect(manifest([a, await other("greeter", { namespace: "x" })], { url }).names).toEqual([
-      "greeter.shop",
-      "greeter.x",
-    ]);
-  });
 });
 
 describe("names", () => {
@@ -151,7 +140,7 @@ describe("names", () => {
 
 describe("a version of Istio", () => {
   it.each([
-    ["route", 28, "mode route (tcp_proxy's max_early_data_bytes) (from 1.29)"],
+    ["route", 28, "mode route (from 1.29)"],
     ["bridge-policies", 26, "trafficPolicy.retryBudget (from 1.27)"],
     ["observe-waypoint", 29, "kind TrafficExtension (from 1.30)"],
   ])("that lacks what %s needs is refused", async (name, version, what) => {

@@ -21,17 +21,12 @@ const MODES: Record<MeshModel["mode"], (target: Target) => Resource[]> = { obser
 
 /**
  * The resources of Istio for some meltemi.yaml. Equal configurations give equal objects in the same order,
- * whatever the order of the configurations.
- * @throws UserError `E_SIDECAR`, `E_TWICE` where two configurations are of the same service, `E_ISTIO_VERSION`
+ * whatever the order of the configurations, which are of different services.
+ * @throws UserError `E_SIDECAR`, `E_ISTIO_VERSION`
  */
 export function manifest(models: readonly MeshModel[], { url, existing }: ManifestOptions): Manifest {
   const ordered = models.toSorted((a, b) => (serviceName(a) < serviceName(b) ? -1 : 1));
   const names = ordered.map(serviceName);
-  const twice = names.find((name, i) => names.indexOf(name) !== i);
-  if (twice !== undefined) {
-    const hint = "Ports that speak different protocols are Services of their own.";
-    throw new UserError("E_TWICE", `two of these configurations are of the same service, ${twice}`, { hint });
-  }
   for (const model of ordered) checkVersion(model);
   const resources = ordered.flatMap((model) => MODES[model.mode]({ model, url }));
   return {

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import type { Istio } from "../model/istio/schema.js";
 import type { Model } from "../model/schema.js";
-import { INSTANCE, type IstioObject, MANAGED_BY, type Resource } from "./resource.js";
+import { COMPONENT, INSTANCE, type IstioObject, MANAGED_BY, type Resource } from "./resource.js";
 
 /** A meltemi.yaml that says where in a mesh its service is. */
 export type MeshModel = Model & { istio: Istio };
@@ -109,7 +109,7 @@ export function resource(
       labels: {
         "app.kubernetes.io/name": "meltemi",
         [INSTANCE]: serviceName(model),
-        "app.kubernetes.io/component": component,
+        [COMPONENT]: component,
         [MANAGED_BY]: "meltemi",
         ...(revision !== undefined && { "istio.io/rev": revision }),
       },

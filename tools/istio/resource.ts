@@ -33,3 +33,4 @@ export interface Manifest {
 
 export const MANAGED_BY = "app.kubernetes.io/managed-by";
 export const INSTANCE = "app.kubernetes.io/instance";
+export const COMPONENT = "app.kubernetes.io/component";

@@ -18,9 +18,20 @@ export async function withCluster(
     };
     const cluster = await Cluster.connect({ ...options, signal, onWarning });
     say(`cluster ${cluster.context}, ${cluster.server}`);
-    await body(cluster, signal);
+    let timer: NodeJS.Timeout | undefined;
+    signal.addEventListener("abort", () => {
+      timer = setTimeout(() => say("what has begun is waited for; Ctrl-C again leaves it"), PATIENCE_MS);
+    });
+    try {
+      await body(cluster, signal);
+    } finally {
+      clearTimeout(timer);
+    }
   });
 }
+
+/** After Ctrl-C, until somebody may wonder. */
+const PATIENCE_MS = 1_000;
 
 export function say(line: string): void {
   process.stderr.write(`meltemi: ${line}\n`);

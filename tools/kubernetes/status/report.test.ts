@@ -216,8 +216,9 @@ describe("the report", () => {
 
       wrong: default/app: the image of meltemi-client could not be fetched: all connections are closed
         Why: kubectl logs -n default app -c istio-proxy | grep -i wasm
-        A private registry needs istio.pullSecret, a Secret in default. Istio's agent tries again when the
-        plugin changes, or the pod starts anew.
+        A private registry needs istio.pullSecret, a Secret in default. Once the image can be fetched,
+        Istio's agent tries again when the plugin changes, or the pod starts anew:
+        kubectl annotate -n default wasmplugin meltemi-client --overwrite retry=$RANDOM
 
       greeter.default: not rolled out
       "

@@ -1,6 +1,6 @@
 import { name } from "../set.js";
 import type { PluginStatus, ProxyState, ProxyStatus, Status } from "./status.js";
-import { type Pod, portsOf, selectionOf } from "./workloads.js";
+import { type Plugin, type Pod, portsOf, selectionOf } from "./workloads.js";
 
 /** A sentence about what is not as it should be, and what to do. */
 export interface Finding {
@@ -93,11 +93,11 @@ const PROXIES: { [K in ProxyState]?: (of: PluginStatus) => Finding } = {
   }),
   "denies all": ({ plugin, proxies }) => ({
     text: `the image of ${plugin.name} could not be fetched: all connections are closed`,
-    hint: notFetched(plugin.object.metadata.namespace, proxies),
+    hint: notFetched(plugin, proxies),
   }),
   "passes all": ({ plugin, proxies }) => ({
     text: `the image of ${plugin.name} could not be fetched: all connections pass without it`,
-    hint: notFetched(plugin.object.metadata.namespace, proxies),
+    hint: notFetched(plugin, proxies),
   }),
   rejected: ({ plugin, proxies }) => ({
     text: `${plugin.name} does not start with its configuration`,
@@ -113,11 +113,14 @@ const PROXIES: { [K in ProxyState]?: (of: PluginStatus) => Finding } = {
   }),
 };
 
-function notFetched(namespace: string | undefined, proxies: readonly ProxyStatus[]): string {
-  return (
-    `Why: ${logs(proxies)}\nA private registry needs istio.pullSecret, a Secret in ${namespace}. Istio's agent tries ` +
-    "again when the plugin changes, or the pod starts anew."
-  );
+function notFetched({ object }: Plugin, proxies: readonly ProxyStatus[]): string {
+  const { namespace, name } = object.metadata;
+  return [
+    `Why: ${logs(proxies)}`,
+    `A private registry needs istio.pullSecret, a Secret in ${namespace}. Once the image can be fetched, Istio's agent ` +
+      "tries again when the plugin changes, or the pod starts anew:",
+    `kubectl annotate -n ${namespace} ${object.kind.toLowerCase()} ${name} --overwrite retry=$RANDOM`,
+  ].join("\n");
 }
 
 function logs(proxies: readonly ProxyStatus[]): string {

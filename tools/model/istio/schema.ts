@@ -136,8 +136,8 @@ export const istio = keys({
     .optional()
     .describe(
       "The address that clients connect to: the Service's ClusterIP. Mode bridge: or one of loopback such as 127.0.0.1, to " +
-        "which the clients have to be pointed then (headless Services have no other). Other modes: without it, connections " +
-        "of these clients to other Services with the same port number are taken for this one's.",
+        "which the clients have to be pointed then; the Service needs a ClusterIP all the same. Other modes: without it, " +
+        "connections of these clients to other Services with the same port number are taken for this one's.",
     ),
   clients: z.array(clients).min(1).optional().describe("The workloads that call the service."),
   servers: servers.describe("The pods of the service."),

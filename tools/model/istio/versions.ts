@@ -20,7 +20,7 @@ export function lacking({ mode, trafficPolicy, istio }: Configured, minor: numbe
       istio.failStrategy === "FAIL_RELOAD",
       { path: ["istio", "failStrategy"], what: "failStrategy FAIL_RELOAD", first: 27 },
     ],
-    [mode === "route", { path: ["mode"], what: "mode route (tcp_proxy's max_early_data_bytes)", first: 29 }],
+    [mode === "route", { path: ["mode"], what: "mode route", first: 29 }],
     [
       trafficPolicy?.retryBudget !== undefined,
       { path: ["trafficPolicy", "retryBudget"], what: "trafficPolicy.retryBudget", first: 27 },

@@ -138,7 +138,7 @@ describe("a mistake", () => {
     [
       "a mode of a later version",
       but(route, "istio:", 'istio:\n  version: "1.28"'),
-      "2:7: mode route (tcp_proxy's max_early_data_bytes) needs Istio 1.29",
+      "2:7: mode route needs Istio 1.29",
     ],
     [
       "a budget of a later version",
