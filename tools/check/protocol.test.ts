@@ -17,6 +17,8 @@ it.each<[ServicePort, string]>([
   [{ name: "grpc-web-ui" }, "HTTP2"],
   [{ name: "https-admin" }, "TLS"],
   [{ name: "h2c" }, "unknown"],
+  [{ name: "constructor" }, "unknown"],
+  [{ appProtocol: "constructor" }, "unknown"],
   [{ name: "tcp-dubbo", appProtocol: "http2" }, "HTTP2"],
   [{ name: "tcp-dubbo", appProtocol: "kubernetes.io/h2c" }, "HTTP2"],
   [{ name: "http-dubbo", appProtocol: "tcp" }, "TCP"],

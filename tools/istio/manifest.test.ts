@@ -132,6 +132,11 @@ describe("names", () => {
       "-web-2",
       "-web",
     ]);
+    expect(await suffixes({ labels: { x: "web-2" } }, { labels: { x: "web" } }, web)).toEqual([
+      "-web-2",
+      "-web",
+      "-web-3",
+    ]);
     expect(await suffixes({ targetRefs: [{ kind: "Gateway", name: "edge" }] })).toEqual(["-edge"]);
     expect(await suffixes({ labels: { app: `${long}`, x: long } })).toEqual([`-${long}`]);
     expect(await suffixes({ labels: { app: "" } })).toEqual([""]);

@@ -64,20 +64,21 @@ export function servers(model: MeshModel): Workloads {
  * the others; and a number where that is not enough.
  */
 export function clients({ istio }: MeshModel): (Workloads & { suffix: string })[] {
-  const seen = new Map<string, number>();
+  const taken = new Set<string>();
   return (istio.clients ?? []).map(({ namespace = istio.namespace, labels = {}, targetRefs = [] }) => {
     const values = Object.keys(labels)
       .sort()
       .map((key) => labels[key]);
     const words = [...values, ...targetRefs.map(({ name }) => name)].join("-").toLowerCase().slice(0, LABEL_MAX);
     const suffix = words === "" ? "" : `-${words.replace(/[^a-z0-9]+/g, "-").replace(/-$/, "")}`;
-    const count = (seen.get(`${namespace}/${suffix}`) ?? 0) + 1;
-    seen.set(`${namespace}/${suffix}`, count);
+    let own = suffix;
+    for (let i = 2; taken.has(`${namespace}/${own}`); i++) own = `${suffix}-${i}`;
+    taken.add(`${namespace}/${own}`);
     return {
       namespace,
       ...(values.length > 0 && { labels }),
       ...(targetRefs.length > 0 && { targetRefs }),
-      suffix: count === 1 ? suffix : `${suffix}-${count}`,
+      suffix: own,
     };
   });
 }

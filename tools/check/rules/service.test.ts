@@ -160,7 +160,9 @@ describe("addressAgrees", () => {
   it("is the ClusterIP, one of several, or loopback", () => {
     expect(codes(addressAgrees, bridge, goodWorld(bridge))).toEqual([]);
     const both = { clusterIP: "fd00::10", clusterIPs: ["fd00::10", "10.96.0.10"] };
-    expect(codes(addressAgrees, bridge, serviceWith(bridge, both))).toEqual([]);
+    expect(ask(addressAgrees, bridge, serviceWith(bridge, both))).toMatchObject([
+      { severity: "warning", code: "two_addresses", message: expect.stringContaining("the address fd00::10 too") },
+    ]);
     expect(codes(addressAgrees, loopback, goodWorld(loopback))).toEqual([]);
   });
   it("is wrong", () => {
@@ -190,15 +192,26 @@ describe("addressAgrees", () => {
 });
 
 describe("portsUnshared", () => {
-  const others = (port: number) => [
-    ...goodWorld(observe),
-    ...objects(`{ apiVersion: v1, kind: Service, metadata: { name: orders }, spec: { ports: [{ port: ${port} }] } }`),
-  ];
+  const other = (port: number, name = "orders", more = "") =>
+    objects(
+      `{ apiVersion: v1, kind: Service, metadata: { name: ${name} }, spec: { ports: [{ port: ${port} ${more} }] } }`,
+    );
+  const others = (port: number) => [...goodWorld(observe), ...other(port)];
   it("has nothing against other ports", () => expect(codes(portsUnshared, observe, others(20881))).toEqual([]));
   it("sees one that another Service has too", () => {
     expect(ask(portsUnshared, observe, others(20880))).toMatchObject([
       { severity: "warning", code: "shared_port", object: { kind: "Service", name: "orders" } },
     ]);
+  });
+  it("says it once of many", () => {
+    expect(ask(portsUnshared, observe, [...others(20880), ...other(20880, "a"), ...other(20880, "b")])).toMatchObject([
+      { message: expect.stringMatching(/^Service default\/orders and 2 more have port 20880 too/) },
+    ]);
+  });
+  it("has nothing against one of UDP", () => {
+    expect(codes(portsUnshared, observe, [...goodWorld(observe), ...other(20880, "dns", ", protocol: UDP")])).toEqual(
+      [],
+    );
   });
   it("does not matter where the address is known, or there are no clients", () => {
     expect(codes(portsUnshared, withIstio(observe, { address: "10.96.0.10" }), others(20880))).toEqual([]);

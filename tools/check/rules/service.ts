@@ -1,4 +1,4 @@
-import { portPrefix } from "../../istio/mesh.js";
+import { type MeshModel, portPrefix } from "../../istio/mesh.js";
 import { isLoopback } from "../../model/istio/schema.js";
 import { error, type Finding, note, warning } from "../finding.js";
 import { type Protocol, protocolOf, type ServicePort } from "../protocol.js";
@@ -137,7 +137,8 @@ export const addressAgrees: Rule = (subject) => {
   const bridged = model.mode === "bridge";
   if (!service || address === undefined || (bridged && isLoopback(address))) return [];
   const { clusterIP, clusterIPs = clusterIP === undefined ? [] : [clusterIP] } = service.spec ?? {};
-  if (list(clusterIPs).length === 0 || list(clusterIPs).includes(address)) return [];
+  if (list(clusterIPs).length === 0) return [];
+  if (list(clusterIPs).includes(address)) return otherFamily(model, service, list(clusterIPs));
   const none = clusterIP === "None";
   const actual = none
     ? `${title(service)} is headless: it has none`
@@ -147,20 +148,29 @@ export const addressAgrees: Rule = (subject) => {
   return [failure(model)("address", message, hint, placeOf(service))];
 };
 
+/** A name stands for all addresses of a Service, and clients take the one that they like. */
+function otherFamily(model: MeshModel, service: Found, addresses: readonly unknown[]): Finding[] {
+  const others = addresses.filter((it) => it !== model.istio.address);
+  if (others.length === 0) return [];
+  const become = model.mode === "bridge" ? "are not bridged" : "pass unread";
+  const message = `${title(service)} has the address ${others.join(", ")} too: connections to that one ${become}`;
+  const hint = "Point the clients at istio.address, or give the Service ipFamilyPolicy: SingleStack.";
+  return [warning("two_addresses", message, hint, placeOf(service))];
+}
+
 /** Istio knows the connections of clients by port numbers: without an address, those of all Services that share one. */
 export const portsUnshared: Rule = (subject) => {
   const { model, world } = subject;
   const { ports, address } = model.istio;
   const own = serviceOf(subject);
   if (!own || model.mode === "bridge" || address !== undefined || clientPods(model).length === 0) return [];
-  return world.of("Service").flatMap((other) => {
-    if (other === own) return [];
-    return list(other.spec?.ports)
-      .filter(({ port }) => ports.some((it) => it.port === port))
-      .map(({ port }) => {
-        const message = `${title(other)} has port ${port} too, and the clients' connections to it are taken for those to ${title(own)}`;
-        return warning("shared_port", message, "Set istio.address to the Service's ClusterIP.", placeOf(other));
-      });
+  return ports.flatMap(({ port }): Finding[] => {
+    const others = world.of("Service").filter((other) => other !== own && hasPort(other, port));
+    const [first] = others;
+    if (!first) return [];
+    const more = others.length === 1 ? " has" : ` and ${others.length - 1} more have`;
+    const message = `${title(first)}${more} port ${port} too, and the clients' connections to it are taken for those to ${title(own)}`;
+    return [warning("shared_port", message, "Set istio.address to the Service's ClusterIP.", placeOf(first))];
   });
 };
 
@@ -198,6 +208,10 @@ export const noOtherHttpPorts: Rule = (subject) => {
     return [warning("routes_elsewhere", message, hint, placeOf(service))];
   });
 };
+
+function hasPort({ spec }: Found, number: number): boolean {
+  return list(spec?.ports).some(({ port, protocol = "TCP" }) => port === number && protocol === "TCP");
+}
 
 /** Entries of istio.ports beside those of the Service. */
 function configured({ model }: Subject, service: Found) {

@@ -3,6 +3,8 @@ import type { MeshModel } from "../../istio/mesh.js";
 import { ask, change, codes, golden, goodWorld, objects, withIstio } from "../world.fixture.js";
 import type { Found, Loose } from "../world.js";
 import {
+  clientsAreNoGateways,
+  gatewaysListen,
   namespacesExist,
   onlyTheseClients,
   podsExist,
@@ -35,6 +37,59 @@ describe("namespacesExist", () => {
     ]);
   });
   it("says nothing where no namespaces are known", () => expect(codes(namespacesExist, observe, [])).toEqual([]));
+});
+
+describe("gatewaysListen", () => {
+  const world = (listener: string) =>
+    objects(
+      `{ apiVersion: gateway.networking.k8s.io/v1, kind: Gateway, metadata: { name: edge, namespace: shop }, spec: { listeners: [${listener}] } }`,
+    );
+  const model = (mode: MeshModel) =>
+    withIstio(mode, { clients: [{ namespace: "shop", targetRefs: [{ kind: "Gateway", name: "edge" }] }] });
+  it("at the Service's port, or at a waypoint's", () => {
+    expect(codes(gatewaysListen, model(observe), world("{ port: 80 }, { port: 20880 }"))).toEqual([]);
+    expect(codes(gatewaysListen, model(observe), world("{ port: 15008, protocol: HBONE }"))).toEqual([]);
+  });
+  it("elsewhere", () => {
+    expect(codes(gatewaysListen, model(observe), world("{ port: 31400 }"))).toEqual(["warning gateway_port"]);
+    const { length } = route.istio.ports;
+    expect(codes(gatewaysListen, model(route), world("{ port: 31400 }"))).toEqual(
+      Array(length).fill("error gateway_port"),
+    );
+  });
+  it("says nothing of those that it does not know", () => {
+    expect(codes(gatewaysListen, model(observe), [])).toEqual([]);
+    expect(codes(gatewaysListen, observe, world("{ port: 31400 }"))).toEqual([]);
+  });
+});
+
+describe("clientsAreNoGateways", () => {
+  const changed = (body: (template: Loose) => void) => template(goodWorld(bridge), "client-1", body);
+  it("but programs", () => expect(codes(clientsAreNoGateways, bridge, goodWorld(bridge))).toEqual([]));
+  it.each<[string, (template: Loose) => void]>([
+    [
+      "by Istio's template",
+      ({ metadata }) => {
+        metadata.annotations = { "inject.istio.io/templates": "gateway" };
+      },
+    ],
+    [
+      "by Kubernetes' label",
+      ({ metadata }) => {
+        metadata.labels["gateway.networking.k8s.io/gateway-name"] = "edge";
+      },
+    ],
+    [
+      "by a proxy alone",
+      ({ spec }) => {
+        spec.containers = [{ name: "istio-proxy" }];
+      },
+    ],
+  ])("sees one %s", (_, body) => {
+    expect(ask(clientsAreNoGateways, bridge, changed(body))).toMatchObject([
+      { severity: "warning", code: "gateway_client", object: { kind: "Deployment", name: "client-1" } },
+    ]);
+  });
 });
 
 describe("podsExist", () => {

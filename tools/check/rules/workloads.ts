@@ -5,7 +5,7 @@ import { error, type Finding, note, warning } from "../finding.js";
 import { injection } from "../injection.js";
 import { namespacesOf } from "../live.js";
 import { clientPods, failure, type Rule, type Side, serverPods, serviceOf, sides } from "../rule.js";
-import { has, labelsText, type Selection, title, type Workload } from "../world.js";
+import { has, labelsText, list, placeOf, type Selection, title, type Workload } from "../world.js";
 
 /** Where the module runs there is a namespace. */
 export const namespacesExist: Rule = ({ model, world }) =>
@@ -52,6 +52,42 @@ export const targetsExist: Rule = ({ model, world }) =>
       if (world.find(known, name, at) || !world.knows(known, at)) return [];
       const message = `there is no ${kind} ${at === undefined ? name : `${at}/${name}`}, to which targetRefs attaches the module`;
       return [error("no_target", message, "Create it, or correct targetRefs in meltemi.yaml.")];
+    }),
+  );
+
+/** Gateways are named by targetRefs, and listen at the Service's port: by that number Istio finds the module's place. */
+export const gatewaysListen: Rule = ({ model, world }) =>
+  clients(model).flatMap(({ namespace, targetRefs = [] }) =>
+    targetRefs.flatMap(({ kind, name }): Finding[] => {
+      const gateway = kind === "Gateway" ? world.find("Gateway", name, namespace) : undefined;
+      const listeners = list(gateway?.spec?.listeners);
+      // A waypoint has one for all.
+      if (!gateway || listeners.length === 0 || listeners.some(({ protocol }) => protocol === "HBONE")) return [];
+      return model.istio.ports
+        .filter(({ port }) => !listeners.some((listener) => listener.port === port))
+        .map(({ port }) => {
+          const message = `${title(gateway)} has no listener at port ${port}, by which Istio would find the module's place`;
+          const hint = `Give it a listener at port ${port}, as the Service has it.`;
+          return failure(model)("gateway_port", message, hint, placeOf(gateway));
+        });
+    }),
+  );
+
+const GATEWAY = "gateway.networking.k8s.io/gateway-name";
+
+/** To a gateway clients connect by its own address, and no Sidecar counts for it. */
+export const clientsAreNoGateways: Rule = ({ model, world }) =>
+  clientPods(model).flatMap((pods) =>
+    world.selected(pods).flatMap(({ labels, annotations, spec, place }): Finding[] => {
+      const alone = list(spec.containers).length > 0 && list(spec.containers).every((it) => it.name === "istio-proxy");
+      const injected = String(annotations["inject.istio.io/templates"]).split(",").includes("gateway");
+      if (!alone && !injected && labels[GATEWAY] === undefined) return [];
+      const message = `${title(place)} is a gateway, in which connections are not to the Service's address`;
+      const hint =
+        model.mode === "bridge"
+          ? "Gateways cannot be clients in mode bridge: select other pods."
+          : "Select other pods, and name a Gateway of Kubernetes' Gateway API by istio.clients[].targetRefs.";
+      return [warning("gateway_client", message, hint, place)];
     }),
   );
 

@@ -1,4 +1,4 @@
-import { isIP } from "node:net";
+import { isIP, isIPv4 } from "node:net";
 import { z } from "zod";
 import { endpoint, keys, reading } from "../fields.js";
 import type { Parsed } from "../units.js";
@@ -18,6 +18,15 @@ export function parseIstioVersion(text: string): Parsed<number> {
   if (minor < ISTIO_MINORS.first) return { wrong: `Istio 1.${minor} is too old` };
   if (minor > ISTIO_MINORS.last) return { wrong: `Istio 1.${minor} is not known yet` };
   return { value: minor };
+}
+
+/** Reads an address as Envoy and Kubernetes write it: there the same one is always the same text. */
+export function parseIp(text: string): Parsed<string> {
+  if (isIP(text) === 0 || text.includes("%")) return { wrong: "not an address" };
+  const value = isIPv4(text) ? text : new URL(`http://[${text}]`).hostname.slice(1, -1);
+  // Istio's own listener for all of them would look for HTTP before the module sees a byte.
+  if (value === "0.0.0.0" || value === "::") return { wrong: "every address" };
+  return value.startsWith("::ffff:") ? { wrong: "an IPv4 address in the clothes of IPv6" } : { value };
 }
 
 /** A version of Istio, as its minor number. */
@@ -132,7 +141,7 @@ export const istio = keys({
   ports: z.array(servicePort).min(1).describe("Those of the Service's ports that speak the protocol."),
   address: z
     .string()
-    .refine((text) => isIP(text) !== 0, { error: "an IP address", params: { wrong: "not an address" } })
+    .transform(reading(parseIp, "one IP address"))
     .optional()
     .describe(
       "The address that clients connect to: the Service's ClusterIP. Mode bridge: or one of loopback such as 127.0.0.1, to " +

@@ -203,9 +203,21 @@ describe("a mistake", () => {
     [
       "a name for an address",
       but(bridge, "10.0.0.1", "greeter"),
-      '6:12: istio.address "greeter": not an address, expected an IP address',
+      '6:12: istio.address "greeter": not an address, expected one IP address',
     ],
-    ["every address", but(bridge, "10.0.0.1", "0.0.0.0"), "6:12: every address: Istio would look for HTTP in it"],
+    ...["0.0.0.0", "0::0"].map((address): [string, string, string] => [
+      `every address (${address})`,
+      but(bridge, "10.0.0.1", address),
+      `6:12: istio.address "${address}": every address, expected one IP address`,
+    ]),
+    ["every address in another mode", but(route, "  clients", "  address: 0.0.0.0\n  clients"), "7:12: istio.address "],
+    [
+      "loopback in other words",
+      but(route, "  clients", "  address: 0:0::0:1\n  clients"),
+      "7:12: ::1 needs mode: bridge",
+    ],
+    ["an address of one machine", but(bridge, "10.0.0.1", "fe80::1%eth0"), "6:12: istio.address "],
+    ["an address that is two", but(bridge, "10.0.0.1", "::ffff:10.0.0.1"), "6:12: istio.address "],
     ["one leg", `${bridge}leg: client\n`, '4:1: "istio" beside leg: client: a mesh always has both'],
     ["an authority", but(bridge, "bind", "authority: a, bind"), '3:27: "service.authority" beside istio'],
     [

@@ -2,7 +2,7 @@ import { headerName } from "../http.js";
 import { type Finding, pathText } from "../issue.js";
 import { condition } from "../istio/authorization.js";
 import { httpMatch, REGEX_MAX, type StringMatch } from "../istio/match.js";
-import { isLoopback, isOfIstio, lowerPortOf, parseIstioVersion } from "../istio/schema.js";
+import { isLoopback, isOfIstio, lowerPortOf, parseIp, parseIstioVersion } from "../istio/schema.js";
 import { lacking } from "../istio/versions.js";
 import { type Match, match as matchSchema } from "../matcher.js";
 import { conflict, isMap, list, map, missing, type Path, type Tree } from "./tree.js";
@@ -11,12 +11,14 @@ import { conflict, isMap, list, map, missing, type Path, type Tree } from "./tre
 export function istioFindings(root: Tree): Finding[] {
   if (!isMap(root.istio)) return [];
   const mode = root.mode ?? "observe";
+  const address = parseIp(String(root.istio.address));
+  const istio: Tree = "value" in address ? { ...root.istio, address: address.value } : root.istio;
   return [
     ...nameFindings(root),
-    ...portFindings(root.istio, mode),
-    ...workloadFindings(root.istio, mode),
-    ...versionFindings(root, root.istio),
-    ...(mode === "bridge" ? bridgeFindings(root, root.istio) : []),
+    ...portFindings(istio, mode),
+    ...workloadFindings(istio, mode),
+    ...versionFindings(root, istio),
+    ...(mode === "bridge" ? bridgeFindings(root, istio) : []),
   ];
 }
 
@@ -131,14 +133,8 @@ function bridgeFindings(root: Tree, istio: Tree): Finding[] {
   if (map(istio.servers).http === false && root.authorization !== undefined) {
     findings.push(conflict(["istio", "servers", "http"], "is what authorization needs"));
   }
-  findings.push(...addressFindings(istio), ...ownClientFindings(root, istio), ...podPortFindings(istio, http === true));
+  findings.push(...ownClientFindings(root, istio), ...podPortFindings(istio, http === true));
   return findings;
-}
-
-function addressFindings({ address }: Tree): Finding[] {
-  if (address !== "0.0.0.0" && address !== "::") return [];
-  const message = "every address: Istio would look for HTTP in it before the module sees a byte";
-  return [{ code: "bad_value", path: ["istio", "address"], message, expected: "one address" }];
 }
 
 /** Where the servers' pods are clients too, and both they and their proxies would listen at the same address. */
