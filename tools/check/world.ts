@@ -1,7 +1,9 @@
 import { parse } from "yaml";
-import { INSTANCE, MANAGED_BY } from "../istio/resource.js";
+import { setOf } from "../istio/resource.js";
 import { ROOT_NAMESPACE } from "../istio/sidecar.js";
 import type { LiveObject } from "../kubernetes/client.js";
+import { nameOf } from "../kubernetes/problem.js";
+import { selects } from "../model/istio/schema.js";
 
 /*
  * What a mesh consists of, wherever it was read: Kubernetes' objects, and questions about them.
@@ -151,7 +153,7 @@ export class World {
   }
 
   selected({ namespace, labels }: Selection): Workload[] {
-    return this.workloads.filter((it) => it.namespace === namespace && has(it.labels, labels));
+    return this.workloads.filter((it) => it.namespace === namespace && selects(labels, it.labels));
   }
 
   /** Whether the workloads of a namespace are known. */
@@ -212,19 +214,12 @@ export function placeOf({ kind, metadata: { namespace, name }, source }: Found):
 
 /** `Service shop/greeter` */
 export function title(object: Place | Found): string {
-  const { kind, namespace, name } = "metadata" in object ? placeOf(object) : object;
-  return `${kind} ${namespace === undefined ? "" : `${namespace}/`}${name}`;
+  return nameOf("metadata" in object ? placeOf(object) : object);
 }
 
 /** Whether an object was written by this tool, for one of these services (`greeter.shop`). */
-export function isOurs({ metadata }: Found, services: readonly string[]): boolean {
-  const { [MANAGED_BY]: by, [INSTANCE]: instance } = metadata.labels ?? {};
-  return by === "meltemi" && services.includes(instance ?? "");
-}
-
-/** Whether `labels` has all of `wanted`. */
-export function has(labels: Labels | undefined, wanted: Labels | undefined): boolean {
-  return Object.entries(wanted ?? {}).every(([name, value]) => labels?.[name] === value);
+export function isOurs(object: Found, services: readonly string[]): boolean {
+  return services.includes(setOf(object) ?? "");
 }
 
 /** `app=web,tier=front` */

@@ -119,7 +119,3 @@ export function resource(
   };
   return { object, why };
 }
-
-export function seconds(milliseconds: number): string {
-  return `${milliseconds / 1000}s`;
-}

@@ -33,4 +33,10 @@ export interface Manifest {
 
 export const MANAGED_BY = "app.kubernetes.io/managed-by";
 export const INSTANCE = "app.kubernetes.io/instance";
+
+/** The service that an object of this tool belongs to, as in `greeter.shop`; nothing where it is somebody else's. */
+export function setOf({ metadata }: { metadata: { labels?: Record<string, string> } }): string | undefined {
+  const { labels = {} } = metadata;
+  return labels[MANAGED_BY] === "meltemi" ? labels[INSTANCE] : undefined;
+}
 export const COMPONENT = "app.kubernetes.io/component";

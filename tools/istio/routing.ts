@@ -1,7 +1,8 @@
+import { seconds } from "../envoy/filters.js";
 import { headerName } from "../model/http.js";
 import { httpMatch } from "../model/istio/match.js";
 import type { Route } from "../model/schema.js";
-import { host, type MeshModel, resource, seconds } from "./mesh.js";
+import { host, type MeshModel, resource } from "./mesh.js";
 import type { Resource } from "./resource.js";
 
 /** Subsets and how requests are spread; nothing where the configuration has neither. */

@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from "node:util";
 import { UserError } from "../errors.js";
-import { INSTANCE, type IstioObject, MANAGED_BY, type Resource } from "./resource.js";
+import { selects } from "../model/istio/schema.js";
+import { type IstioObject, type Resource, setOf } from "./resource.js";
 
 /*
  * Only one Sidecar counts for a pod. What this tool needs of it has to stand in the one that is there already.
@@ -71,11 +72,6 @@ function selector(object: IstioObject): Record<string, string> | undefined {
   return Object.keys(labels).length > 0 ? labels : undefined;
 }
 
-/** The set of objects of this tool that it belongs to, if any. */
-function setOf({ metadata }: IstioObject): string | undefined {
-  return metadata.labels?.[MANAGED_BY] === "meltemi" ? metadata.labels[INSTANCE] : undefined;
-}
-
 function samePods(a: IstioObject, b: IstioObject): boolean {
   if (a.kind !== b.kind) return false;
   return a.metadata.namespace === b.metadata.namespace && isDeepStrictEqual(selector(a), selector(b));
@@ -85,9 +81,7 @@ function samePods(a: IstioObject, b: IstioObject): boolean {
 function mayMeet(a: IstioObject, b: IstioObject): boolean {
   const [left, right] = [selector(a), selector(b)];
   if (a.metadata.namespace !== b.metadata.namespace || !left || !right) return false;
-  const within = (some: Record<string, string>, all: Record<string, string>) =>
-    Object.entries(some).every(([key, value]) => all[key] === value);
-  return within(left, right) || within(right, left);
+  return selects(left, right) || selects(right, left);
 }
 
 function refuseRivals(sidecars: readonly Resource[]): void {

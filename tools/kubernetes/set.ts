@@ -2,7 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
 import { Exit, UserError } from "../errors.js";
 import { interrupted } from "../interrupt.js";
-import { INSTANCE, type IstioObject, MANAGED_BY, type Manifest } from "../istio/resource.js";
+import { INSTANCE, type IstioObject, MANAGED_BY, type Manifest, setOf } from "../istio/resource.js";
 import { type Cluster, FIELD_MANAGER, type ListOptions, type LiveObject, type Reference } from "./client.js";
 import { KINDS, type Kind } from "./kinds.js";
 import { nameOf } from "./problem.js";
@@ -34,12 +34,6 @@ export interface Plan {
 /** `WasmPlugin shop/greeter` */
 export function name({ kind, metadata }: Reference): string {
   return nameOf({ kind, ...metadata });
-}
-
-/** Whether an object is wholly ours, and of one of these services where they are named. */
-function isOurs({ metadata }: Pick<LiveObject, "metadata">, services?: readonly string[]): boolean {
-  const { [MANAGED_BY]: manager, [INSTANCE]: service = "" } = metadata.labels ?? {};
-  return manager === "meltemi" && (services === undefined || services.includes(service));
 }
 
 /**
@@ -84,7 +78,7 @@ async function step(cluster: Cluster, wanted: IstioObject, services: readonly st
   // An object that somebody has read from a cluster brings what only the server may say.
   const object = content(wanted);
   const to = (result: LiveObject): Step => ({ object, live, result, change: changeOf(live, result) });
-  if (live && isOurs(object) && !isOurs(live, services)) {
+  if (live && setOf(object) !== undefined && !services.includes(setOf(live) ?? "")) {
     const conflict = notOurs(live);
     return { ...to(await cluster.apply(object, { dryRun: true, force: true })), conflict };
   }
@@ -97,9 +91,8 @@ async function step(cluster: Cluster, wanted: IstioObject, services: readonly st
 }
 
 function notOurs(live: LiveObject): UserError {
-  const why = isOurs(live)
-    ? `it belongs to another service, ${live.metadata.labels?.[INSTANCE]}`
-    : "it is there already, and not made by meltemi";
+  const service = setOf(live);
+  const why = service ? `it belongs to another service, ${service}` : "it is there already, and not made by meltemi";
   return new UserError("E_CONFLICT", `${name(live)}: ${why}`, {
     exit: Exit.failed,
     hint: "Rename one of the two, or take the object over with --force-conflicts.",
@@ -202,7 +195,8 @@ export async function addedTo(cluster: Cluster): Promise<LiveObject[]> {
   const sidecars = await all(cluster, { apiVersion: "networking.istio.io/v1", kind: "Sidecar" });
   return sidecars.filter(
     (object) =>
-      !isOurs(object) && object.metadata.managedFields?.some(({ manager }) => manager === FIELD_MANAGER) === true,
+      setOf(object) === undefined &&
+      object.metadata.managedFields?.some(({ manager }) => manager === FIELD_MANAGER) === true,
   );
 }
 

@@ -67,8 +67,8 @@ export class Daemon {
   }
 
   private kill(signal: NodeJS.Signals): void {
-    const { pid, exitCode } = this.child;
-    if (pid !== undefined && exitCode === null) process.kill(-pid, signal);
+    const { pid, exitCode, signalCode } = this.child;
+    if (pid !== undefined && exitCode === null && signalCode === null) process.kill(-pid, signal);
   }
 
   private async ready(readyUrl: DaemonOptions["readyUrl"]): Promise<void> {

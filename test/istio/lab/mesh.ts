@@ -21,6 +21,7 @@ const PORTS = { admin: 15000, status: 15020, health: 15021, metrics: 15090 };
 /** Where they begin on a machine that pods share: ten for each sidecar. */
 const FIRST_PORT = 16000;
 const SERVICE_ACCOUNT = "default";
+const CERTIFICATE_MS = 30_000;
 
 const MESH = {
   trustDomain: "cluster.local",
@@ -180,10 +181,10 @@ export class Mesh {
 
   /** Of istiod's own authority, which it gives to every namespace soon after its start. */
   private async rootCertificate(): Promise<string> {
-    for (;;) {
+    for (const deadline = Date.now() + CERTIFICATE_MS; ; await sleep(20)) {
       const map = this.api.written.find(({ metadata }) => metadata?.name === "istio-ca-root-cert");
       if (map) return (map.data as Record<string, string>)["root-cert.pem"] ?? "";
-      await sleep(20);
+      if (Date.now() > deadline) throw new Error("istiod has not written its certificate");
     }
   }
 

@@ -102,7 +102,7 @@ export class PodNetwork {
     for (const line of this.lines) line.break();
     // With its last process the network goes as well, but only some time later. There is none where start() has failed.
     await exec("ip", ["link", "delete", this.device]).catch(() => {});
-    if (this.process.exitCode === null) {
+    if (this.process.exitCode === null && this.process.signalCode === null) {
       const ended = once(this.process, "exit");
       this.process.kill("SIGKILL");
       await ended;

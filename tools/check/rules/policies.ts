@@ -1,9 +1,9 @@
 import { seesRequests } from "../../istio/bridge.js";
 import { clients, host, type MeshModel } from "../../istio/mesh.js";
-import { lowerPortOf } from "../../model/istio/schema.js";
+import { lowerPortOf, selects } from "../../model/istio/schema.js";
 import { error, type Finding, note, warning } from "../finding.js";
 import { isHost, others, type Rule, type Subject, serverPods } from "../rule.js";
-import { type Found, has, type Loose, list, placeOf, type Selection, title } from "../world.js";
+import { type Found, type Loose, list, placeOf, type Selection, title } from "../world.js";
 
 /** Nobody else says where requests of a bridge go: of two VirtualServices only the older counts. */
 export const routesAlone: Rule = (subject) => {
@@ -124,7 +124,7 @@ export const policiesSeeRequests: Rule = (subject) => {
 function concerns({ model, world }: Subject, labels: Record<string, string> | undefined): boolean {
   return serverPods(model).some((pods: Selection) => {
     const known = world.selected(pods);
-    return known.length > 0 ? known.some((pod) => has(pod.labels, labels)) : has(pods.labels, labels);
+    return known.length > 0 ? known.some((pod) => selects(labels, pod.labels)) : selects(labels, pods.labels);
   });
 }
 

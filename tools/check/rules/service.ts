@@ -1,9 +1,9 @@
 import { type MeshModel, portPrefix } from "../../istio/mesh.js";
-import { isLoopback } from "../../model/istio/schema.js";
+import { isLoopback, selects } from "../../model/istio/schema.js";
 import { error, type Finding, note, warning } from "../finding.js";
 import { type Protocol, protocolOf, type ServicePort } from "../protocol.js";
 import { clientPods, failure, type Rule, type Subject, serverPods, serviceOf } from "../rule.js";
-import { type Found, has, labelsText, list, placeOf, title, type Workload } from "../world.js";
+import { type Found, labelsText, list, placeOf, title, type Workload } from "../world.js";
 
 /** The Service is there, and its pods are in this cluster. */
 export const serviceExists: Rule = (subject) => {
@@ -182,7 +182,7 @@ export const selectorAgrees: Rule = (subject) => {
   const selector = service?.spec?.selector as Record<string, string> | undefined;
   if (!service || !servers || !selector) return [];
   const pods = podsOf(subject, service);
-  const left = pods.filter(({ labels }) => !has(labels, servers.labels));
+  const left = pods.filter(({ labels }) => !selects(servers.labels, labels));
   const hint = "Set istio.servers.labels to labels that all pods of the Service have.";
   const wants = labelsText(servers.labels);
   if (left[0]) {

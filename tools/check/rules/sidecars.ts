@@ -2,12 +2,11 @@ import { isDeepStrictEqual } from "node:util";
 import { manifest } from "../../istio/manifest.js";
 import { host, type MeshModel } from "../../istio/mesh.js";
 import { INSTANCE, type IstioObject, MANAGED_BY } from "../../istio/resource.js";
-import { ISTIO_MINORS } from "../../model/istio/schema.js";
+import { ISTIO_MINORS, selects } from "../../model/istio/schema.js";
 import { error, type Finding, warning } from "../finding.js";
 import { clientPods, failure, others, type Rule, serverPods, serviceOf } from "../rule.js";
 import {
   type Found,
-  has,
   labelsText,
   list,
   placed,
@@ -61,7 +60,9 @@ function joining({ metadata }: Found, samePods: boolean): string {
 /** Whether both select some pod, known or not. */
 function meets(world: World, a: Selection, b: Selection): boolean {
   return (
-    has(a.labels, b.labels) || has(b.labels, a.labels) || world.selected(a).some((pod) => has(pod.labels, b.labels))
+    selects(b.labels, a.labels) ||
+    selects(a.labels, b.labels) ||
+    world.selected(a).some((pod) => selects(b.labels, pod.labels))
   );
 }
 
@@ -86,7 +87,7 @@ function holds({ spec }: Pick<Found, "spec">, part: Pick<Found, "spec">): boolea
 function countsFor(world: World, { namespace, labels }: Workload): Found | undefined {
   const here = world.of("Sidecar", namespace).map((object) => ({ object, pods: selection(object) }));
   return (
-    here.find(({ pods }) => pods.labels && has(labels, pods.labels)) ??
+    here.find(({ pods }) => pods.labels && selects(pods.labels, labels)) ??
     here.find(({ pods }) => !pods.labels) ??
     world
       .of("Sidecar", world.rootNamespace)
@@ -129,7 +130,7 @@ export const otherPortsListed: Rule = (subject) => {
     ]);
     return world.of("Service", pods.namespace).flatMap((service) => {
       const selector = service.spec?.selector;
-      const own = selector && workloads.find(({ labels }) => has(labels, selector));
+      const own = selector && workloads.find(({ labels }) => selects(selector, labels));
       if (!own) return [];
       const others = list(service.spec.ports).filter(
         ({ port }) => service !== serviceOf(subject) || !ports.some((it) => it.port === port),

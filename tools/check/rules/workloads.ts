@@ -1,11 +1,11 @@
 import { BlockList, isIP } from "node:net";
 import { clients, serverLabels, servers } from "../../istio/mesh.js";
-import { isLoopback } from "../../model/istio/schema.js";
+import { isLoopback, selects } from "../../model/istio/schema.js";
 import { error, type Finding, note, warning } from "../finding.js";
 import { injection } from "../injection.js";
 import { namespacesOf } from "../live.js";
 import { clientPods, failure, type Rule, type Side, serverPods, serviceOf, sides } from "../rule.js";
-import { has, labelsText, list, placeOf, type Selection, title, type Workload } from "../world.js";
+import { labelsText, list, placeOf, type Selection, title, type Workload } from "../world.js";
 
 /** Where the module runs there is a namespace. */
 export const namespacesExist: Rule = ({ model, world }) =>
@@ -36,7 +36,7 @@ export const subsetsHavePods: Rule = ({ model, world }) =>
     const all = world.selected(pods);
     if (all.length === 0) return [];
     return (model.service.subsets ?? []).flatMap(({ name, labels = { version: name } }): Finding[] => {
-      if (all.some((pod) => has(pod.labels, labels))) return [];
+      if (all.some((pod) => selects(labels, pod.labels))) return [];
       const message = `subset ${name} has no servers: none of the pods with ${labelsText(serverLabels(model))} has ${labelsText(labels)}`;
       const hint = "Give the pods these labels, or the subset those of its pods: service.subsets[].labels.";
       return [warning("empty_subset", message, hint)];

@@ -54,6 +54,11 @@ export const podLabels = z
   })
   .meta({ minProperties: 1 });
 
+/** Whether what asks for the labels `wanted` is for something that has `labels`. */
+export function selects(wanted: Record<string, unknown> = {}, labels: Record<string, unknown> = {}): boolean {
+  return Object.entries(wanted).every(([name, value]) => labels[name] === value);
+}
+
 const targetRefs = z
   .array(
     keys({

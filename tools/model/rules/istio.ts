@@ -2,7 +2,7 @@ import { headerName } from "../http.js";
 import { type Finding, pathText } from "../issue.js";
 import { condition } from "../istio/authorization.js";
 import { httpMatch, REGEX_MAX, type StringMatch } from "../istio/match.js";
-import { isLoopback, isOfIstio, lowerPortOf, parseIp, parseIstioVersion } from "../istio/schema.js";
+import { isLoopback, isOfIstio, lowerPortOf, parseIp, parseIstioVersion, selects } from "../istio/schema.js";
 import { lacking } from "../istio/versions.js";
 import { type Match, match as matchSchema } from "../matcher.js";
 import { conflict, isMap, list, map, missing, type Path, type Tree } from "./tree.js";
@@ -84,17 +84,12 @@ function overlaps(clients: readonly Tree[], namespace: unknown): Finding[] {
       if ((other.namespace ?? namespace) !== (client.namespace ?? namespace)) return false;
       if (other.targetRefs !== undefined || client.targetRefs !== undefined) return false;
       const [a, b] = [map(other.labels), map(client.labels)];
-      return isWithin(a, b) || isWithin(b, a);
+      return selects(a, b) || selects(b, a);
     });
     if (earlier < 0) return [];
     const [path, first] = [["istio", "clients", i], pathText(["istio", "clients", earlier])];
     return [{ code: "conflict", path, message: `${pathText(path)} selects pods that ${first} selects as well` }];
   });
-}
-
-/** Whether pods with the labels `all` are selected by `some`. */
-function isWithin(some: Tree, all: Tree): boolean {
-  return Object.entries(some).every(([key, value]) => all[key] === value);
 }
 
 /** What needs a later version than the one that is named. */
@@ -149,7 +144,7 @@ function ownClientFindings(
   const pods = map(map(servers).labels ?? { app: service ?? map(root.service).name });
   const own = list(clients)
     .map(map)
-    .findIndex((client) => (client.namespace ?? namespace) === namespace && isWithin(map(client.labels), pods));
+    .findIndex((client) => (client.namespace ?? namespace) === namespace && selects(map(client.labels), pods));
   if (!shared || own < 0) return [];
   const path = ["istio", "clients", own];
   const message = `${pathText(path)} are the servers too, which listen at port ${shared.port} of loopback themselves`;
