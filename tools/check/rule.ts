@@ -52,7 +52,7 @@ export function others({ models, world }: Subject, kind: Kind, namespace?: strin
 }
 
 /** A host as Istio reads it in an object of some namespace: a name without a dot is one of that namespace. */
-export function fullHost(name: string, namespace: string, domain: string): string {
+function fullHost(name: string, namespace: string, domain: string): string {
   return name.includes(".") || name === "*" ? name : `${name}.${namespace}.svc.${domain}`;
 }
 

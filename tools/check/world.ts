@@ -46,7 +46,7 @@ const CLUSTER_WIDE: readonly string[] = [
 ];
 
 /** Kinds of which pods are made. */
-export const CONTROLLERS = ["Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job", "CronJob"] as const;
+const CONTROLLERS = ["Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job", "CronJob"] as const;
 
 /** Which object, and where it was read. */
 export interface Place {

@@ -1,7 +1,8 @@
 import { Command } from "commander";
 import { assertImage, type DeploymentOptions, deploymentOptions, loadDeployment } from "../deployment.js";
-import { clusterOptions, type Reference } from "../kubernetes/client.js";
+import type { Reference } from "../kubernetes/client.js";
 import { clusterRoleYaml } from "../kubernetes/kinds.js";
+import { clusterOptions } from "../kubernetes/kubeconfig.js";
 import { say, withCluster } from "../kubernetes/session.js";
 import { apply as carryOut, name, plan, refuseConflicts } from "../kubernetes/set.js";
 

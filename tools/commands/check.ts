@@ -7,7 +7,7 @@ import { coverage, World } from "../check/world.js";
 import { loadModels, type ModelOptions, modelOptions } from "../deployment.js";
 import { Exit } from "../errors.js";
 import type { MeshModel } from "../istio/mesh.js";
-import { type ClusterOptions, clusterOptions } from "../kubernetes/client.js";
+import { type ClusterOptions, clusterOptions } from "../kubernetes/kubeconfig.js";
 import { withCluster } from "../kubernetes/session.js";
 
 interface Options extends ModelOptions, ClusterOptions {

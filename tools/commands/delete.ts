@@ -1,7 +1,8 @@
 import { Command } from "commander";
 import { serviceOption, servicesOf } from "../deployment.js";
 import { COMPONENT, INSTANCE } from "../istio/resource.js";
-import { type ClusterOptions, clusterOptions, type LiveObject } from "../kubernetes/client.js";
+import type { LiveObject } from "../kubernetes/client.js";
+import { type ClusterOptions, clusterOptions } from "../kubernetes/kubeconfig.js";
 import { say, withCluster } from "../kubernetes/session.js";
 import { addedTo, gone, members, name, remove } from "../kubernetes/set.js";
 import { wholeNumber } from "../options.js";

@@ -1,8 +1,9 @@
 import { Command } from "commander";
 import { type DeploymentOptions, deploymentOptions, loadDeployment } from "../deployment.js";
 import { Exit, UserError } from "../errors.js";
-import { type Cluster, clusterOptions } from "../kubernetes/client.js";
+import type { Cluster } from "../kubernetes/client.js";
 import { coloured, difference } from "../kubernetes/difference.js";
+import { clusterOptions } from "../kubernetes/kubeconfig.js";
 import { say, withCluster } from "../kubernetes/session.js";
 import { type Plan, plan } from "../kubernetes/set.js";
 

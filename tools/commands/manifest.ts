@@ -2,7 +2,7 @@ import { Command } from "commander";
 import { type DeploymentOptions, deploymentOptions, filesOf, loadDeployment } from "../deployment.js";
 import { interruptible } from "../interrupt.js";
 import { manifestYaml } from "../istio/manifest.js";
-import { clusterOptions } from "../kubernetes/client.js";
+import { clusterOptions } from "../kubernetes/kubeconfig.js";
 import { version } from "../paths.js";
 
 export function manifest(): Command {

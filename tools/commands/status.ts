@@ -4,7 +4,8 @@ import { type DeploymentOptions, deploymentOptions, loadDeployment, serviceOptio
 import { Exit, UserError } from "../errors.js";
 import { interrupted } from "../interrupt.js";
 import type { Manifest } from "../istio/resource.js";
-import { type Cluster, clusterOptions } from "../kubernetes/client.js";
+import type { Cluster } from "../kubernetes/client.js";
+import { clusterOptions } from "../kubernetes/kubeconfig.js";
 import { say, withCluster } from "../kubernetes/session.js";
 import { members } from "../kubernetes/set.js";
 import { report } from "../kubernetes/status/report.js";

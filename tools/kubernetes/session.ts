@@ -1,5 +1,6 @@
 import { interruptible } from "../interrupt.js";
-import { Cluster, type ClusterOptions } from "./client.js";
+import { Cluster } from "./client.js";
+import type { ClusterOptions } from "./kubeconfig.js";
 
 /**
  * Runs what a command does with a cluster, until it is done or Ctrl-C comes. Which cluster that is, and what its server
