@@ -14,6 +14,8 @@ import type { KubernetesObject } from "./lab/kubernetes.js";
 import { Registry } from "./lab/registry.js";
 
 const SERVICE = "greeter.default";
+/** Where no registry is. */
+const NOWHERE = "127.0.0.1:1";
 const ISTIOD: KubernetesObject = {
   apiVersion: "v1",
   kind: "Pod",
@@ -108,6 +110,12 @@ it("compares the objects with what the configurations come to", async () => {
   expect(same.objects.length).toBeGreaterThan(1);
   const other = await page(file, "--image", second);
   expect([other.code, other.objects.map(({ state }) => state)]).toEqual([4, same.objects.map(() => "differs")]);
+  // A registry that is down is no reason to show nothing.
+  const unknown = await page(file, "--image", `${NOWHERE}/mesh/meltemi:1`);
+  expect([unknown.code, unknown.objects]).toEqual([3, same.objects]);
+  expect(texts(unknown.unseen)).toEqual([
+    expect.stringMatching(/^whether the image that is applied is the one that is wanted: 127\.0\.0\.1:1 cannot be reached),
+  ]);
 });
 
 it("shows what was counted", async () => {

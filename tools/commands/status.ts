@@ -10,7 +10,7 @@ import { say, withCluster } from "../kubernetes/session.js";
 import { members } from "../kubernetes/set.js";
 import { report } from "../kubernetes/status/report.js";
 import { lookAt, type Status, type StatusOptions } from "../kubernetes/status/status.js";
-import { judge, type Verdict } from "../kubernetes/status/verdict.js";
+import { type Finding, judge, type Verdict } from "../kubernetes/status/verdict.js";
 import { imageOf } from "../kubernetes/status/workloads.js";
 import { parseDuration } from "../model/units.js";
 
@@ -46,29 +46,44 @@ async function action(files: string[], options: Options, command: Command): Prom
   const { service, istioNamespace, wait = 0 } = options;
   const services = await servicesOf(files, options, command);
   await withCluster(options, async (cluster, signal) => {
-    const manifest = service ? undefined : await wanted(cluster, services, files, options, signal);
+    const { manifest, unseen: unasked }: Wanted = service
+      ? { unseen: [] }
+      : await wanted(cluster, services, files, options, signal);
     const seen = await settled(cluster, services, { manifest, istioNamespace, signal }, wait);
+    seen.verdict.unseen.unshift(...unasked);
     process.stdout.write(options.json ? json(seen) : text(seen));
     const { problems, unseen } = seen.verdict;
     process.exitCode = problems.length > 0 ? Exit.failed : unseen.length > 0 ? Exit.missing : Exit.ok;
   });
 }
 
-/** What the configurations come to. Where nobody names an image it is the one that is applied. */
+interface Wanted {
+  manifest?: Manifest | undefined;
+  /** What nobody could be asked about it. */
+  unseen: Finding[];
+}
+
+/** Of a registry that cannot say what a tag stands for. */
+const UNASKED = ["E_UNREACHABLE", "E_CERTIFICATE", "E_UNAUTHORIZED", "E_FORBIDDEN", "E_REGISTRY"];
+
+/** What the configurations come to. Where the image is not named, or not known, it is the one that is applied. */
 async function wanted(
   cluster: Cluster,
   services: readonly string[],
   files: readonly string[],
   options: Options,
   signal: AbortSignal,
-): Promise<Manifest | undefined> {
+): Promise<Wanted> {
   try {
-    return await loadDeployment(files, options, signal);
+    return { manifest: await loadDeployment(files, options, signal), unseen: [] };
   } catch (error) {
-    if (!(error instanceof UserError) || error.code !== "E_NO_IMAGE" || options.image !== undefined) throw error;
+    if (!(error instanceof UserError) || !["E_NO_IMAGE", ...UNASKED].includes(error.code)) throw error;
+    const text = `whether the image that is applied is the one that is wanted: ${error.message}`;
+    const unseen = UNASKED.includes(error.code) ? [{ text, hint: error.options.hint }] : [];
     const image = imageOf(await members(cluster, services));
     // Nothing is applied, which is then all there is to say.
-    return image === undefined ? undefined : loadDeployment(files, { ...options, image }, signal);
+    if (image === undefined) return { unseen };
+    return { manifest: await loadDeployment(files, { ...options, image }, signal), unseen };
   }
 }
 
