@@ -1,13 +1,14 @@
 import { setTimeout as pause } from "node:timers/promises";
 import { z } from "zod";
-import { Exit, UserError } from "../errors.js";
+import type { UserError } from "../errors.js";
 import { interrupted } from "../interrupt.js";
 import { version } from "../paths.js";
 import { type Credentials, findCredentials, type Secret } from "./credentials.js";
+import { broken, isLocal, refused, Transient, tooLarge, unreachable } from "./problem.js";
 import type { Reference } from "./reference.js";
 
 /*
- * HTTP as registries speak it: who we are, what is tried again, and what its answers mean to a person. Of the libraries
+ * HTTP as registries speak it: who we are, and what is tried again. Of the libraries
  * on npm those that are kept up cannot pull, continue an upload or ask credential helpers, so this stands on fetch alone.
  */
 
@@ -31,18 +32,6 @@ export interface Request {
   readonly body?: Uint8Array;
   /** Statuses beside 2xx that the caller understands. */
   readonly expected?: readonly number[];
-}
-
-/** Something that may well work a moment later. */
-export class Transient extends Error {
-  constructor(
-    /** What a person is told where it never does. */
-    readonly problem: UserError,
-    /** Milliseconds that the registry asks for. */
-    readonly wait = 0,
-  ) {
-    super(problem.message);
-  }
 }
 
 const ATTEMPTS = 6;
@@ -137,7 +126,7 @@ export class Client {
         if (await this.#authorize(response)) continue;
       }
       const location = [301, 302, 303, 307, 308].includes(response.status) && response.headers.get("location");
-      if (!location) throw await this.#problem(method, to, response);
+      if (!location) throw await this.#refused(method, to, response);
       await response.body?.cancel();
       if (++redirects > REDIRECTS) throw this.#broken(`redirects ${url} for ever`);
       to = this.resolve(location, to);
@@ -149,7 +138,7 @@ export class Client {
     const url = URL.canParse(location, base.href) ? new URL(location, base) : undefined;
     if (url?.protocol === "https:" || (url?.protocol === "http:" && base.protocol === "http:")) return url;
     throw this.#broken(
-      `sends us from ${base.origin} to ${location}, which has no TLS`,
+      `sends us from ${base.origin} to ${location.replace(/\?.*/s, "")}, which has no TLS`,
       "A proxy in front of a registry has to tell it that clients come over TLS (X-Forwarded-Proto).",
     );
   }
@@ -199,7 +188,7 @@ export class Client {
     }
     return await this.retry(async () => {
       const response = await this.#fetch(url, request);
-      if (!response.ok) throw await this.#problem("GET", url, response);
+      if (!response.ok) throw await this.#refused("GET", url, response);
       const answer = tokenAnswer.safeParse(parseJson(String(await this.read(response, TEXT_BYTES))));
       const token = answer.data?.token ?? answer.data?.access_token;
       if (token) return token;
@@ -244,7 +233,8 @@ export class Client {
     let size = 0;
     for await (const chunk of this.chunks(response)) {
       size += chunk.length;
-      if (size > limit) throw tooLarge(`what ${response.url} answers`, limit);
+      // What stands behind a "?" may be as good as a password.
+      if (size > limit) throw tooLarge(`what ${response.url.replace(/\?.*/s, "")} answers`, limit);
       chunks.push(chunk);
     }
     return Buffer.concat(chunks);
@@ -260,98 +250,25 @@ export class Client {
     return { code, words: words.replace(/\p{Cc}+/gu, " ").slice(0, 300) };
   }
 
-  /** Why a request came to nothing. */
-  async #problem(method: string, url: URL, response: Response): Promise<Transient | UserError> {
-    const { status } = response;
+  async #refused(method: string, url: URL, response: Response): Promise<Transient | UserError> {
     const { words } = await this.complaint(response);
-    const { repository } = this.reference;
-    const registry = this.#registry;
-    const host = url.origin === this.#origin ? registry : url.host;
-    const { secret, from } = this.#credentials ?? { secret: undefined, from: "it was sent none" };
-    const login = `Log in (docker login ${registry}), or give --username and --password-stdin.`;
-    if (status === 401) {
-      const message = secret
-        ? `${host} does not accept ${from}: ${words}`
-        : `${host} asks for credentials, and ${from}`;
-      return new UserError("E_UNAUTHORIZED", message, { exit: Exit.missing, hint: login });
-    }
-    if (status === 403) {
-      const who = secret ? from : "someone without credentials";
-      const what = this.actions === "pull" ? "pull from" : "push to";
-      const hint = secret ? "Ask the owner of the repository for the right to do so." : login;
-      return new UserError("E_FORBIDDEN", `${host} does not let ${who} ${what} ${repository}: ${words}`, {
-        exit: Exit.failed,
-        hint,
-      });
-    }
-    if (status === 404) {
-      return new UserError("E_NOT_FOUND", `${host} has no ${url.pathname.replace(/^\/v2\//, "")}: ${words}`, {
-        hint: "Check the registry, the repository and the tag or digest. Some registries want a repository to be made first.",
-      });
-    }
-    // Servers that expect TLS say so in the body, if there is one.
-    if (status === 400 && url.protocol === "http:" && (method === "HEAD" || /HTTPS/.test(words))) {
-      return new UserError("E_CERTIFICATE", `${host} wants TLS, as it seems: ${words}`, {
-        exit: Exit.missing,
-        hint: isLocal(registry)
-          ? "Registries of this machine are expected without TLS: use the machine's name in place of its local address."
-          : "Leave out --plain-http.",
-      });
-    }
-    const message = `${host} answered ${status} to ${method} ${url.pathname}: ${words}`;
-    const problem = new UserError("E_REGISTRY", message, {
-      exit: Exit.failed,
-      hint: TEMPORARY.includes(status)
-        ? "Try again later."
-        : "Is it a container registry, and does it take OCI images?",
-    });
-    return TEMPORARY.includes(status) ? new Transient(problem, retryAfter(response)) : problem;
+    return refused(this, this.#credentials, { method, url, response, words, ours: url.origin === this.#origin });
   }
 
   /** Why there was no answer, or not all of it. */
-  #failure(error: unknown, { host, protocol }: URL): Error {
-    if (this.#options.signal?.aborted) return interrupted(error);
-    const cause = ((error as Error).cause ?? error) as NodeJS.ErrnoException;
-    const code = cause.code ?? "";
-    // undici's own errors say little, OpenSSL's say too much.
-    const words = /^[^:]*:error:\w+:[^:]*:[^:]*:([^:]*)/.exec(cause.message)?.[1] ?? (cause.message || code);
-    const no = (name: `E_${string}`, message: string, hint: string) =>
-      new UserError(name, message, { exit: Exit.missing, hint, cause: error });
-    if (/wrong version number|packet length too long|http request/.test(words)) {
-      return no("E_CERTIFICATE", `${host} does not speak TLS`, "Where plain HTTP is meant: --plain-http");
-    }
-    if (/CERT|ISSUER|VERIFY_LEAF/.test(code) || /^ERR_(SSL|TLS)_/.test(code) || code === "EPROTO") {
-      const hint = "An authority of your own: NODE_EXTRA_CA_CERTS=FILE. A registry without TLS: --plain-http";
-      return no("E_CERTIFICATE", `no TLS with ${host}: ${words}`, hint);
-    }
-    const hint = `Is it the right registry, does it run, and can it be reached from here by ${protocol.slice(0, -1)}?`;
-    const problem = no("E_UNREACHABLE", `${host} cannot be reached: ${words}`, hint);
-    const hopeless = code === "ENOTFOUND" || (code === "ECONNREFUSED" && !this.#answered);
-    return hopeless ? problem : new Transient(problem);
+  #failure(error: unknown, url: URL): Error {
+    return this.#options.signal?.aborted ? interrupted(error) : unreachable(error, url, this.#answered);
   }
 
-  #broken(why: string, hint = "Is it a container registry?"): UserError {
-    return new UserError("E_REGISTRY", `${this.#registry} ${why}`, { exit: Exit.failed, hint });
+  #broken(why: string, hint?: string): UserError {
+    return broken(this.#registry, why, hint);
   }
 }
 
-const TEMPORARY = [408, 425, 429, 500, 502, 503, 504];
 const tokenAnswer = z.object({ token: z.string().optional(), access_token: z.string().optional() });
 const complaint = z.object({
   errors: z.array(z.object({ code: z.string().optional(), message: z.string().optional() })),
 });
-
-/** Limits are whole MiB. */
-export function tooLarge(what: string, limit: number): UserError {
-  return new UserError("E_TOO_LARGE", `${what} has more than ${limit / 2 ** 20} MiB`, {
-    hint: "Istio takes modules of up to 256 MiB.",
-  });
-}
-
-/** Registries of this machine have no certificate that anybody could check. */
-function isLocal(registry: string): boolean {
-  return /^(localhost|127(\.\d+){3}|\[::1\])(:\d+)?$/.test(registry);
-}
 
 function basic({ username, password }: { username: string; password: string }): string {
   return `Basic ${Buffer.from(`${username}:${password}`).toString("base64")}`;
@@ -366,13 +283,6 @@ function readChallenge(header: string) {
     if (!parameters.has(key)) parameters.set(key, quoted ?? bare);
   }
   return { scheme: scheme.toLowerCase(), parameters };
-}
-
-/** Milliseconds; the header has seconds or a date. */
-function retryAfter(response: Response): number {
-  const text = response.headers.get("retry-after") ?? "";
-  const milliseconds = /^\d{1,9}$/.test(text) ? Number(text) * 1000 : Date.parse(text) - Date.now();
-  return Math.max(0, milliseconds || 0);
 }
 
 function parseJson(text: string): unknown {

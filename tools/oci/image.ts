@@ -7,7 +7,7 @@ import { gzipSync } from "fflate";
 import { extract, pack } from "tar-stream";
 import { z } from "zod";
 import { Exit, UserError } from "../errors.js";
-import { tooLarge } from "./client.js";
+import { tooLarge } from "./problem.js";
 import { isDigest } from "./reference.js";
 
 /*

@@ -1,7 +1,6 @@
 import { mkdir, readdir, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileProblem, UserError } from "../errors.js";
-import { tooLarge } from "./client.js";
 import {
   type Blob,
   blob,
@@ -17,6 +16,7 @@ import {
   wrongDigest,
   wrongSize,
 } from "./image.js";
+import { tooLarge } from "./problem.js";
 
 /*
  * OCI image layout: an image as a folder, for where no registry can be reached. Other tools write and read it too

@@ -310,11 +310,15 @@ it("believes nothing but bytes", async () => {
 it("takes no more than a manifest may have", async () => {
   registry.manifests.set("1.0", { type: MediaType.manifest, bytes: Buffer.alloc(4 * MIB + 1, " ") });
   expect(await failure(pull())).toMatchObject({ code: "E_TOO_LARGE", exit: 1 });
+  const long = await other((_, __, response) => void response.end(Buffer.alloc(4 * MIB + 1)));
+  times(1, /GET/, status(307, { location: `http://${long.address}/x?signature=secret` }));
+  const message = `what http://${long.address}/x answers has more than 4 MiB`;
+  expect(await failure(pull())).toMatchObject({ code: "E_TOO_LARGE", message });
   const layer = { mediaType: MediaType.layer, digest: digestOf(Buffer.from("")), size: 2 ** 40 };
   const bytes = Buffer.from(JSON.stringify({ config: layer, layers: [layer] }));
   registry.manifests.set("1.0", { type: MediaType.manifest, bytes });
   expect(await failure(pull())).toMatchObject({ code: "E_TOO_LARGE" });
-  expect(registry.log).toEqual(["GET manifests/1.0", "GET manifests/1.0"]);
+  expect(registry.log).toEqual(["GET manifests/1.0", "GET manifests/1.0", "GET manifests/1.0"]);
 });
 
 /** Wants tokens, which a service of another address hands out for `given`. */

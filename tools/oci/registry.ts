@@ -1,5 +1,5 @@
-import { Exit, UserError } from "../errors.js";
-import { Client, type RegistryOptions, Transient } from "./client.js";
+import { UserError } from "../errors.js";
+import { Client, type RegistryOptions } from "./client.js";
 import {
   type Blob,
   blob,
@@ -14,6 +14,7 @@ import {
   wrongDigest,
   wrongSize,
 } from "./image.js";
+import { broken, Transient } from "./problem.js";
 import { formatReference, isDigest, type Reference } from "./reference.js";
 
 /** Bytes of an image that have passed, and how many there are. */
@@ -85,7 +86,8 @@ export async function pushImage(reference: Reference, image: Image, options: Tra
   });
   await response.body?.cancel();
   // Some web servers say yes to everything.
-  if (response.status === 200) throw registryProblem(client, "is no registry: it has not stored the manifest");
+  if (response.status === 200)
+    throw broken(client.reference.registry, "is no registry: it has not stored the manifest");
   const digest = response.headers.get(DIGEST_HEADER) ?? manifest.digest;
   if (digest !== manifest.digest) throw wrongDigest(`what ${reference.registry} stored`, manifest.digest, digest);
   return sent + manifest.bytes.length;
@@ -173,7 +175,9 @@ async function pushBlob(client: Client, { digest, bytes }: Blob, progress: (done
       const response = await sendPart(client, "PATCH", at, bytes.subarray(at.offset, end));
       const next = await sessionOf(client, response, at.url);
       if (next.offset <= at.offset || next.offset > end) {
-        throw new Transient(registryProblem(client, `took bytes up to ${end} and says that it has ${next.offset}`));
+        throw new Transient(
+          broken(client.reference.registry, `took bytes up to ${end} and says that it has ${next.offset}`),
+        );
       }
       session = at = next;
       if (at.offset > furthest) {
@@ -195,7 +199,7 @@ async function pushBlob(client: Client, { digest, bytes }: Blob, progress: (done
 async function beginSession(client: Client): Promise<Session> {
   const response = await client.send("POST", client.url("blobs/uploads/"));
   if (!response.headers.has("location"))
-    throw registryProblem(client, "is no registry: it does not say where uploads go");
+    throw broken(client.reference.registry, "is no registry: it does not say where uploads go");
   return { ...(await sessionOf(client, response)), offset: 0 };
 }
 
@@ -220,7 +224,7 @@ async function sendPart(client: Client, method: "PATCH" | "PUT", at: Session, bo
   });
   if (response.ok) return response;
   const { code, words } = await client.complaint(response);
-  const problem = registryProblem(client, `does not go on with an upload: ${words}`);
+  const problem = broken(client.reference.registry, `does not go on with an upload: ${words}`);
   const lost = response.status !== 400 || /^(BLOB_UPLOAD|RANGE|SIZE)_/.test(code);
   throw lost ? new Transient(problem) : problem;
 }
@@ -242,12 +246,5 @@ function typeOf(response: Response): string {
 function notThere(reference: Reference): UserError {
   return new UserError("E_NOT_FOUND", `there is no ${formatReference(reference)}`, {
     hint: "Check the repository and the tag or digest, and that these credentials may see it.",
-  });
-}
-
-function registryProblem({ reference }: Client, why: string): UserError {
-  return new UserError("E_REGISTRY", `${reference.registry} ${why}`, {
-    exit: Exit.failed,
-    hint: "Is it a container registry, and in good order?",
   });
 }
