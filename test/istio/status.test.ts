@@ -114,7 +114,9 @@ it("compares the objects with what the configurations come to", async () => {
   const unknown = await page(file, "--image", `${NOWHERE}/mesh/meltemi:1`);
   expect([unknown.code, unknown.objects]).toEqual([3, same.objects]);
   expect(texts(unknown.unseen)).toEqual([
-    expect.stringMatching(/^whether the image that is applied is the one that is wanted: 127\.0\.0\.1:1 cannot be reached),
+    expect.stringMatching(
+      /^whether the image that is applied is the one that is wanted: 127\.0\.0\.1:1 cannot be reached/,
+    ),
   ]);
 });
 
