@@ -47,7 +47,7 @@ export function modelOptions(command: Command): Command {
 export function deploymentOptions(command: Command): Command {
   return modelOptions(command)
     .option("--image <ref>", "the module's image; one without a digest is looked up (default: istio.image)")
-    .option("--plain-http", "look the image up without TLS (local registries: always)")
+    .option("--plain-http", "speak to the registry without TLS, as is done with localhost in any case")
     .option("--merge [file]", "join Sidecars with those of a file, or of the cluster where none is named");
 }
 

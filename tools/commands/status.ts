@@ -32,7 +32,7 @@ export function status(): Command {
   return clusterOptions(serviceOption(deploymentOptions(command)))
     .option("--istio-namespace <name>", "where istiod runs", "istio-system")
     .option("--wait <duration>", "wait until it is rolled out, but no longer than this, e.g. 60s", duration)
-    .option("--json", "all that is seen, as JSON")
+    .option("--json", "all that is seen as one JSON object")
     .addHelpText(
       "after",
       "\nProxies and istiod are asked by port-forwarding, as istioctl does. Nothing is changed.\n" +

@@ -16,7 +16,7 @@ export function registryOptions(command: Command): Command {
   return command
     .option("--username <name>", "whom to log in as, with --password-stdin (default: what `docker login` keeps)")
     .option("--password-stdin", "read the password, or an access token, from standard input")
-    .option("--plain-http", "speak HTTP without TLS, as is done with localhost in any case")
+    .option("--plain-http", "speak to the registry without TLS, as is done with localhost in any case")
     .option("--json", "say what was done as one JSON object");
 }
 
