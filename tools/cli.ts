@@ -14,6 +14,7 @@ import { schema } from "./commands/schema.js";
 import { status } from "./commands/status.js";
 import { Exit, UserError } from "./errors.js";
 import { version } from "./paths.js";
+import { printable } from "./terminal.js";
 
 /** Every command is one file below commands/ that exports a function from nothing to a Command. */
 const commands = [apply, build, check, deleteCommand, diff, inspect, manifest, pull, push, run, schema, status];
@@ -43,8 +44,8 @@ try {
   if (error instanceof CommanderError) {
     process.exitCode = error.exitCode === 0 ? Exit.ok : Exit.usage;
   } else if (error instanceof UserError) {
-    process.stderr.write(`meltemi: ${error.message} [${error.code}]\n`);
-    if (error.options.hint) process.stderr.write(`${error.options.hint}\n`);
+    process.stderr.write(`meltemi: ${printable(error.message)} [${error.code}]\n`);
+    if (error.options.hint) process.stderr.write(`${printable(error.options.hint)}\n`);
     process.exitCode = error.exit;
   } else {
     process.stderr.write(

@@ -15,6 +15,7 @@ import type { Model } from "./model/schema.js";
 import { formatReference, parseReference } from "./oci/reference.js";
 import { resolveDigest } from "./oci/registry.js";
 import { defaultModule } from "./paths.js";
+import { say } from "./terminal.js";
 
 /*
  * From some meltemi.yaml and a command line to what is in a cluster: what all commands about that have in common.
@@ -129,7 +130,7 @@ export async function assertImage(
   } catch (error) {
     if (!(error instanceof UserError) || error.exit === Exit.interrupted) throw error;
     if (error.code === "E_NOT_FOUND") throw error;
-    process.stderr.write(`meltemi: whether the image is there cannot be known from here: ${error.message}\n`);
+    say(`whether the image is there cannot be known from here: ${error.message}`);
   }
 }
 
@@ -160,7 +161,6 @@ async function imageUrl(
     throw new UserError("E_NO_IMAGE", message, { hint: "Name one for all of them: --image REF" });
   }
   const reference = parseReference(image);
-  const say = (line: string) => void process.stderr.write(`meltemi: ${line}\n`);
   const { plainHttp } = options;
   const digest = reference.digest ?? (await resolveDigest(reference, { plainHttp, signal, say }).catch(orByDigest));
   return `oci://${formatReference({ ...reference, tag: undefined, digest })}`;

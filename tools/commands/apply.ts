@@ -3,8 +3,9 @@ import { assertImage, type DeploymentOptions, deploymentOptions, loadDeployment 
 import type { Reference } from "../kubernetes/client.js";
 import { clusterRoleYaml } from "../kubernetes/kinds.js";
 import { clusterOptions } from "../kubernetes/kubeconfig.js";
-import { say, withCluster } from "../kubernetes/session.js";
+import { withCluster } from "../kubernetes/session.js";
 import { apply as carryOut, name, plan, refuseConflicts } from "../kubernetes/set.js";
+import { say } from "../terminal.js";
 
 interface Options extends DeploymentOptions {
   dryRun?: true;

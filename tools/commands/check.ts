@@ -9,6 +9,7 @@ import { Exit } from "../errors.js";
 import type { MeshModel } from "../istio/mesh.js";
 import { type ClusterOptions, clusterOptions } from "../kubernetes/kubeconfig.js";
 import { withCluster } from "../kubernetes/session.js";
+import { showsColour } from "../terminal.js";
 
 interface Options extends ModelOptions, ClusterOptions {
   manifests?: string[];
@@ -56,7 +57,7 @@ async function action(files: string[], options: Options): Promise<void> {
 
 function say(models: readonly MeshModel[], world: World, from: string, { strict, json }: Options): void {
   const report = hold(models, world);
-  const colour = process.stdout.isTTY === true && process.stdout.hasColors();
+  const colour = showsColour();
   process.stdout.write(json ? `${JSON.stringify(report)}\n` : reportText(report, from, colour));
   const { error, warning } = report.counts;
   if (error > 0 || (strict && warning > 0)) process.exitCode = Exit.failed;

@@ -3,10 +3,11 @@ import { serviceOption, servicesOf } from "../deployment.js";
 import { COMPONENT, INSTANCE } from "../istio/resource.js";
 import type { LiveObject } from "../kubernetes/client.js";
 import { type ClusterOptions, clusterOptions } from "../kubernetes/kubeconfig.js";
-import { say, withCluster } from "../kubernetes/session.js";
+import { withCluster } from "../kubernetes/session.js";
 import { addedTo, gone, members, name, remove } from "../kubernetes/set.js";
 import { wholeNumber } from "../options.js";
 import { defaultModule } from "../paths.js";
+import { say } from "../terminal.js";
 
 interface Options extends ClusterOptions {
   service?: string[];

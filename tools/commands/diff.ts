@@ -4,8 +4,9 @@ import { Exit, UserError } from "../errors.js";
 import type { Cluster } from "../kubernetes/client.js";
 import { coloured, difference } from "../kubernetes/difference.js";
 import { clusterOptions } from "../kubernetes/kubeconfig.js";
-import { say, withCluster } from "../kubernetes/session.js";
+import { withCluster } from "../kubernetes/session.js";
 import { type Plan, plan } from "../kubernetes/set.js";
+import { say, showsColour } from "../terminal.js";
 
 interface Options extends DeploymentOptions {
   prune: boolean;
@@ -30,7 +31,7 @@ async function action(files: string[], options: Options): Promise<void> {
     for (const { conflict } of plans.steps) if (conflict) say(`only with --force-conflicts: ${conflict.message}`);
     const patch = difference(plans);
     if (patch === "") return;
-    const color = process.stdout.isTTY === true && process.stdout.hasColors();
+    const color = showsColour();
     process.stdout.write(color ? coloured(patch) : patch);
     process.exitCode = Exit.failed;
   });

@@ -14,6 +14,7 @@ import { describeModule, type ModuleDescription, moduleConfig } from "../model/m
 import { AUTO, type Model } from "../model/schema.js";
 import { wholeNumber } from "../options.js";
 import { defaultModule } from "../paths.js";
+import { say, showsColour } from "../terminal.js";
 
 interface Options {
   protocol?: string;
@@ -88,12 +89,11 @@ async function run(file: string, options: Options): Promise<void> {
     process.stdout.write(jsonLines(frames, routes));
   } else {
     const width = process.stdout.columns ?? 100;
-    const color = process.stdout.isTTY === true && process.stdout.hasColors();
+    const color = showsColour();
     process.stdout.write(table(frames, routes, { width, color }));
   }
 }
 
-const say = (text: string) => process.stderr.write(`meltemi: ${text}\n`);
 const title = (file: string) => (file === "-" ? "standard input" : file);
 
 async function readInput(file: string): Promise<Buffer> {

@@ -4,6 +4,7 @@ import { interruptible } from "../interrupt.js";
 import { manifestYaml } from "../istio/manifest.js";
 import { clusterOptions } from "../kubernetes/kubeconfig.js";
 import { version } from "../paths.js";
+import { say } from "../terminal.js";
 
 export function manifest(): Command {
   const command = new Command("manifest").description("Print the Istio resources that meltemi.yaml comes to.");
@@ -21,6 +22,6 @@ async function action(files: string[], options: DeploymentOptions): Promise<void
     const result = await loadDeployment(files, options, signal);
     const header = `Written by: meltemi manifest ${filesOf(files).join(" ")} (meltemi ${version})`;
     process.stdout.write(manifestYaml(result, header));
-    for (const note of result.notes) process.stderr.write(`meltemi: ${note}\n`);
+    for (const note of result.notes) say(note);
   });
 }

@@ -8,6 +8,7 @@ import { assertEmpty, cannotWrite, writeLayout } from "../oci/layout.js";
 import { kib, type RegistryArguments, registryOptions, transfer } from "../oci/options.js";
 import { formatReference, parseReference } from "../oci/reference.js";
 import { pullImage } from "../oci/registry.js";
+import { say } from "../terminal.js";
 import { check } from "./build.js";
 
 interface Options extends RegistryArguments {
@@ -58,7 +59,7 @@ async function run(name: string, options: Options): Promise<void> {
     const summary = { reference: pinned, digest, ...where, bytes: wasm.length, version, protocols };
     process.stdout.write(`${JSON.stringify(summary)}\n`);
   } else {
-    process.stderr.write(`meltemi: ${ociDir ?? output}: ${kib(wasm.length)}, version ${version}\n`);
+    say(`${ociDir ?? output}: ${kib(wasm.length)}, version ${version}`);
     process.stdout.write(`${pinned}\n`);
   }
 }

@@ -10,6 +10,7 @@ import { kib, type RegistryArguments, registryOptions, transfer } from "../oci/o
 import { formatReference, parseReference } from "../oci/reference.js";
 import { pushImage } from "../oci/registry.js";
 import { defaultModule, packageRoot } from "../paths.js";
+import { say } from "../terminal.js";
 import { check } from "./build.js";
 
 interface Options extends RegistryArguments {
@@ -86,7 +87,7 @@ async function run(name: string, options: Options): Promise<void> {
     process.stdout.write(`${JSON.stringify({ ...summary, ...(ociDir !== undefined && { ociDir }) })}\n`);
   } else {
     const done = ociDir === undefined ? `pushed ${kib(size)}, ${kib(sent)} of them new` : `${ociDir}: ${kib(size)}`;
-    process.stderr.write(`meltemi: ${done}\n`);
+    say(done);
     process.stdout.write(`${pinned}\n`);
   }
 }

@@ -9,6 +9,7 @@ import { formatAddress } from "../model/units.js";
 import { wholeNumber } from "../options.js";
 import { defaultModule } from "../paths.js";
 import { envoyIfAny, startProxy } from "../proxy.js";
+import { say } from "../terminal.js";
 import { startView } from "../view/live.js";
 
 interface Options {
@@ -102,10 +103,6 @@ async function serve(model: Model, options: Options, signal: AbortSignal): Promi
 
 function writeLog({ level, text, module }: LogLine): void {
   process.stderr.write(module && level === "info" ? `${text}\n` : `[${level || "log"}] ${text}\n`);
-}
-
-function say(line: string): void {
-  process.stderr.write(`meltemi: ${line}\n`);
 }
 
 function aborted(signal: AbortSignal): Promise<void> {

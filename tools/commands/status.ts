@@ -6,13 +6,14 @@ import { interrupted } from "../interrupt.js";
 import type { Manifest } from "../istio/resource.js";
 import type { Cluster } from "../kubernetes/client.js";
 import { clusterOptions } from "../kubernetes/kubeconfig.js";
-import { say, withCluster } from "../kubernetes/session.js";
+import { withCluster } from "../kubernetes/session.js";
 import { members } from "../kubernetes/set.js";
 import { report } from "../kubernetes/status/report.js";
 import { lookAt, type Status, type StatusOptions } from "../kubernetes/status/status.js";
 import { type Finding, judge, type Verdict } from "../kubernetes/status/verdict.js";
 import { imageOf } from "../kubernetes/status/workloads.js";
 import { parseDuration } from "../model/units.js";
+import { say, showsColour } from "../terminal.js";
 
 interface Options extends DeploymentOptions {
   service?: string[];
@@ -115,9 +116,8 @@ async function settled(
 }
 
 function text({ status, verdict }: Seen): string {
-  const { isTTY, columns } = process.stdout;
-  const color = isTTY === true && process.stdout.hasColors();
-  return report(status, verdict, { width: columns ?? WIDTH, color, now: Date.now() });
+  const width = process.stdout.columns ?? WIDTH;
+  return report(status, verdict, { width, color: showsColour(), now: Date.now() });
 }
 
 function json({ status, verdict }: Seen): string {

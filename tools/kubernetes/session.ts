@@ -1,4 +1,5 @@
 import { interruptible } from "../interrupt.js";
+import { say } from "../terminal.js";
 import { Cluster } from "./client.js";
 import type { ClusterOptions } from "./kubeconfig.js";
 
@@ -33,7 +34,3 @@ export async function withCluster(
 
 /** After Ctrl-C, until somebody may wonder. */
 const PATIENCE_MS = 1_000;
-
-export function say(line: string): void {
-  process.stderr.write(`meltemi: ${line}\n`);
-}

@@ -1,6 +1,7 @@
 import { text } from "node:stream/consumers";
 import type { Command } from "commander";
 import { Exit, UserError } from "../errors.js";
+import { say } from "../terminal.js";
 import { type Credentials, whose } from "./credentials.js";
 import type { Transfer } from "./registry.js";
 
@@ -36,7 +37,10 @@ export async function transfer<T>(
     credentials: await credentialsOf(given),
     plainHttp: given.plainHttp,
     signal,
-    say: (line) => process.stderr.write(`${clear}meltemi: ${line}\n`),
+    say: (line) => {
+      process.stderr.write(clear);
+      say(line);
+    },
     ...(isTTY && {
       progress: (done, total) => {
         const share = Math.floor((100 * done) / Math.max(total, 1));

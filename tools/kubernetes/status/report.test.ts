@@ -225,6 +225,13 @@ describe("the report", () => {
     `);
   });
 
+  it("lets no pod command the terminal", () => {
+    const errors = [{ type: "Listener", details: "\x1b[2J\x1b]0;gone\x07" }];
+    const shown = text(statusOf({ sync: { state: "rejected", errors } }));
+    expect(shown).toContain("[2J ]0;gone");
+    expect(shown).not.toMatch(/[^\P{Cc}\n]/u);
+  });
+
   it("fits the terminal", () => {
     const long = statusOf({ pod: { name: "greeter-with-a-very-long-name-indeed-7d9f8b6c5d-x2x8k" } });
     for (const width of [80, 100, 120])

@@ -1,4 +1,5 @@
 import { styleText } from "node:util";
+import { printable } from "../../terminal.js";
 import { bytes, count } from "../../view/screen.js";
 import { name } from "../set.js";
 import type { ObjectStatus } from "./objects.js";
@@ -163,9 +164,11 @@ function table(
 const GAP = "  ";
 
 function sentence({ text, hint }: Finding, title: string, width: number, paint: (text: string) => string): string[] {
-  const below = (hint ?? "").split("\n").filter((line) => line !== "");
+  const below = printable(hint ?? "")
+    .split("\n")
+    .filter((line) => line !== "");
   return [
-    ...wrapped(`${title}: ${text}`, width).map(paint),
+    ...wrapped(printable(`${title}: ${text}`), width).map(paint),
     ...below.flatMap((line) => wrapped(line, width - 2)).map((line) => `  ${line}`),
   ];
 }
