@@ -252,6 +252,11 @@ meltemi.yaml:14:18: limits.frame "64MB": there is no unit "MB" here, expected a 
     ["aliases that multiply", bomb(), "1:1: Excessive alias count"],
     ["an unknown tag", `${observed}log: !x {}\n`, "3:6: Unresolved tag: !x"],
     ["an unknown alias", `${observed}log: *x\n`, "3:6: there is no &x before *x"],
+    [
+      "a key that JavaScript would lose",
+      `${observed}authorization: [{ action: ALLOW, match: { __proto__: x } }]\n`,
+      '3:43: "__proto__" cannot be a key',
+    ],
     ["no protocol", observed.replace("protocol: dubbo", ""), '2:1: missing key "protocol"'],
     ["no service", "protocol: dubbo\n", '1:1: missing key "service"'],
     ["a service without keys", "protocol: dubbo\nservice:\n", "2:1: service is nothing, expected a map"],

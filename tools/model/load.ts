@@ -62,6 +62,11 @@ export function parse(
       if (!target) addYaml("yaml", `there is no &${alias.source} before *${alias.source}`, at);
       else if (ancestors.includes(target)) addYaml("yaml", `*${alias.source} stands inside &${alias.source}`, at);
     },
+    Pair(_, { key }) {
+      // To JavaScript it is no key like others: a condition of this name would be lost without a word.
+      if (isScalar(key) && key.value === "__proto__")
+        addYaml("bad_value", '"__proto__" cannot be a key', [key.range?.[0] ?? 0, key.range?.[1] ?? 0]);
+    },
   });
   if (issues.length === 0 && document.contents === null) {
     const expected = "at least protocol, service.name, service.bind and service.endpoints";
