@@ -111,6 +111,17 @@ it("knows what is not done where the server refuses one in the middle after all"
   expect(options.hint).toContain("Not done:\n  WasmPlugin shop/b\n  WasmPlugin shop/c\n");
 });
 
+it("ends as interrupted where Ctrl-C came in between, and says how far it is", async () => {
+  const stop = new AbortController();
+  const cluster = await faulty(empty);
+  const plans = await plan(cluster, manifest, { prune: true });
+  const { code, exit, message, options } = await refusal(
+    apply(cluster, plans, { force: false, signal: stop.signal, done: () => stop.abort() }),
+  );
+  expect([code, exit, message]).toEqual(["E_INCOMPLETE", 130, "1 of 3 done, then: interrupted"]);
+  expect(options.hint).toContain("Not done:\n  WasmPlugin shop/b\n  WasmPlugin shop/c\n");
+});
+
 it.each<[string, (asked: Asked) => void, RegExp]>([
   ["a connection that breaks", ({ hangUp }) => hangUp(), /^2 of 3 done, then: http:\S+ cannot be reached: /],
   ["somebody else's answer", ({ answer }) => answer(200, "<html>"), /^2 of 3 done, then: http:\S+ does not answer as /],

@@ -233,7 +233,8 @@ async function each(
         "The same command again does what is left.",
       ].join("\n");
       const message = `${index} of ${tasks.length} done, then: ${error.message}`;
-      throw new UserError("E_INCOMPLETE", message, { exit: Exit.failed, hint, cause: error });
+      const exit = error.code === "E_INTERRUPTED" ? Exit.interrupted : Exit.failed;
+      throw new UserError("E_INCOMPLETE", message, { exit, hint, cause: error });
     }
   }
 }
