@@ -2,6 +2,7 @@ import { UserError } from "../errors.js";
 import { clients, type MeshModel, servers } from "../istio/mesh.js";
 import { ROOT_NAMESPACE } from "../istio/sidecar.js";
 import type { Cluster, Reference } from "../kubernetes/client.js";
+import { namespacesOf } from "./rule.js";
 import { type Found, type Kind, placed } from "./world.js";
 
 /** What was read of a cluster, and of what all is known. */
@@ -90,9 +91,4 @@ export async function readCluster(
     objects,
     complete: (kind, namespace) => known.has(`${kind}/`) || known.has(`${kind}/${namespace ?? ""}`),
   };
-}
-
-/** Where the module runs. */
-export function namespacesOf(model: MeshModel): string[] {
-  return [...new Set([model.istio.namespace, ...clients(model).map(({ namespace }) => namespace)])];
 }

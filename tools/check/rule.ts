@@ -35,6 +35,11 @@ export function clientPods(model: MeshModel): Selection[] {
   return clients(model).filter(({ targetRefs }) => !targetRefs);
 }
 
+/** Where the module runs. */
+export function namespacesOf(model: MeshModel): string[] {
+  return [...new Set([model.istio.namespace, ...clients(model).map(({ namespace }) => namespace)])];
+}
+
 export type Side = "clients" | "servers";
 
 /** Whose pods the module runs beside. */

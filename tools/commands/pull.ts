@@ -1,4 +1,4 @@
-import { mkdir, rename, rm, writeFile } from "node:fs/promises";
+import { mkdir, rename, rm, stat, writeFile } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { Command, Option } from "commander";
 import { interruptible } from "../interrupt.js";
@@ -39,6 +39,7 @@ async function run(name: string, options: Options): Promise<void> {
   const reference = parseReference(name);
   const { ociDir, output } = options;
   if (ociDir !== undefined) await assertEmpty(ociDir);
+  else for (const file of [output, descriptionFile(output)]) await assertReplaceable(file);
   const image = await interruptible(({ signal }) =>
     transfer("pulling", options, signal, (how) => pullImage(reference, how)),
   );
@@ -64,6 +65,14 @@ async function run(name: string, options: Options): Promise<void> {
   }
 }
 
+/** A device or a pipe, such as /dev/stdout, would not be written to but be gone. */
+async function assertReplaceable(file: string): Promise<void> {
+  const there = await stat(file).catch(() => undefined);
+  if (there && !there.isFile()) throw cannotWrite(file, new Error("it is no file"), ELSEWHERE);
+}
+
+const ELSEWHERE = "Write it somewhere else: --output FILE";
+
 /** All of it or nothing: a file that was there stays as it was until the new one is whole. */
 async function write(file: string, contents: string | Uint8Array): Promise<void> {
   const partial = `${file}.partial-${process.pid}`;
@@ -73,6 +82,6 @@ async function write(file: string, contents: string | Uint8Array): Promise<void>
     await rename(partial, file);
   } catch (cause) {
     await rm(partial, { force: true }).catch(() => {});
-    throw cannotWrite(file, cause, "Write it somewhere else: --output FILE");
+    throw cannotWrite(file, cause, ELSEWHERE);
   }
 }

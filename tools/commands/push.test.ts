@@ -1,4 +1,13 @@
-import { copyFileSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
@@ -120,6 +129,14 @@ it("does not pull what is not what was pinned, and leaves the old file", async (
   expect(error).toMatchObject({ code: "E_DIGEST", exit: 4 });
   expect(readFileSync(file, "utf8")).toBe("old");
   expect(readdirSync(folder)).toEqual(["mine.wasm"]);
+});
+
+it("puts nothing in the place of a device", async () => {
+  await run(push, named());
+  symlinkSync("/dev/null", at("null.wasm"));
+  const error = await failure(run(pull, named(), "--output", at("null.wasm")));
+  expect(error).toMatchObject({ code: "E_WRITE", message: `${at("null.wasm")} cannot be written: it is no file` });
+  expect(readdirSync(folder)).toEqual(["null.wasm"]);
 });
 
 it("says where it cannot write, and leaves nothing behind", async () => {

@@ -1,7 +1,6 @@
 import { serviceName } from "../../istio/mesh.js";
 import { error, type Finding, warning } from "../finding.js";
-import { namespacesOf } from "../live.js";
-import type { Rule, Subject } from "../rule.js";
+import { namespacesOf, type Rule, type Subject } from "../rule.js";
 import { type Found, isOurs, placeOf, title } from "../world.js";
 
 /** Bytes that nobody has read do not pass where a decision was to be made. */

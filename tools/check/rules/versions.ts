@@ -6,8 +6,7 @@ import { ISTIO_MINORS } from "../../model/istio/schema.js";
 import { lacking } from "../../model/istio/versions.js";
 import { error, type Finding, note, warning } from "../finding.js";
 import { revisionOf } from "../injection.js";
-import { namespacesOf } from "../live.js";
-import type { Rule, Subject } from "../rule.js";
+import { namespacesOf, type Rule, type Subject } from "../rule.js";
 import { type Found, list, placeOf, title } from "../world.js";
 
 /** The version that meltemi.yaml names has all that it uses. */

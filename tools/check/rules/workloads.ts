@@ -3,8 +3,7 @@ import { clients, serverLabels, servers } from "../../istio/mesh.js";
 import { isLoopback, selects } from "../../model/istio/schema.js";
 import { error, type Finding, note, warning } from "../finding.js";
 import { injection } from "../injection.js";
-import { namespacesOf } from "../live.js";
-import { clientPods, failure, type Rule, type Side, serverPods, serviceOf, sides } from "../rule.js";
+import { clientPods, failure, namespacesOf, type Rule, type Side, serverPods, serviceOf, sides } from "../rule.js";
 import { labelsText, list, placeOf, type Selection, title, type Workload } from "../world.js";
 
 /** Where the module runs there is a namespace. */
