@@ -173,23 +173,23 @@ describe("--merge", () => {
   });
 
   it.each([
-    ["", "there is no Sidecar in it"],
-    ["kind: Service\n", "there is no Sidecar in it"],
-    ["- 1\n", "there is no Sidecar in it"],
-    ["a: [\n", "Flow sequence in block collection must be sufficiently indented and end with a ] at line 2, column 1"],
-    ["kind: *a\n", "Unresolved alias (the anchor must be set before the alias): a"],
-    [sidecar("a", "{ egress: 5 }"), "one of its Sidecars cannot be read: spec.egress: "],
-    [sidecar("a", "{ egress: [{ port: 80 }] }"), "one of its Sidecars cannot be read: spec.egress[0].port: "],
-    [sidecar("5", "{}"), "one of its Sidecars cannot be read: metadata.name: "],
+    ["", ": there is no Sidecar in it"],
+    ["kind: Service\n", ": there is no Sidecar in it"],
+    ["- 1\n", ": there is no Sidecar in it"],
+    ["a: [\n", ":2: Flow sequence in block collection must be sufficiently indented and end with a ]"],
+    ["kind: *a\n", ":1: Unresolved alias (the anchor must be set before the alias): a"],
+    [sidecar("a", "{ egress: 5 }"), ":1: this Sidecar cannot be read: spec.egress: "],
+    [sidecar("a", "{ egress: [{ port: 80 }] }"), ":1: this Sidecar cannot be read: spec.egress[0].port: "],
+    [sidecar("5", "{}"), ":1: this Sidecar cannot be read: metadata.name: "],
     [
       `a: &a [x]\nb: &b [${"*a,".repeat(99)}]\nc: [${"*b,".repeat(99)}]\n`,
-      "Excessive alias count indicates a resource",
+      ":1: Excessive alias count indicates a resource",
     ],
   ])("refuses %j", async (text, why) => {
     expect(await refusal(names(text))).toMatch(
-      /^E_MERGE 1: \d+\.yaml: .*\nWrite it with: kubectl get sidecars -A -o yaml/,
+      /^E_MERGE 1: \d+\.yaml(:\d+)?: .*\nWrite it with: kubectl get sidecars -A -o yaml/,
     );
-    expect(await refusal(names(text))).toContain(`.yaml: ${why}`);
+    expect(await refusal(names(text))).toContain(`.yaml${why}`);
   });
 
   it("says which file is missing", async () => {

@@ -1,13 +1,13 @@
-import { readFileSync } from "node:fs";
 import { type Command, InvalidArgumentError, Option } from "commander";
-import { parseAllDocuments } from "yaml";
 import { z } from "zod";
 import { loadFor } from "./configuration.js";
-import { Exit, fileProblem, UserError } from "./errors.js";
+import { Exit, UserError } from "./errors.js";
 import { manifest } from "./istio/manifest.js";
 import { instanceName, type MeshModel, serviceName } from "./istio/mesh.js";
 import type { IstioObject, Manifest } from "./istio/resource.js";
+import { rivals } from "./istio/sidecar.js";
 import { Cluster } from "./kubernetes/client.js";
+import { readObjects } from "./kubernetes/files.js";
 import type { ClusterOptions } from "./kubernetes/kubeconfig.js";
 import { pathText } from "./model/issue.js";
 import { EXTENSION_KINDS, ISTIO_MINORS, parseIstioVersion } from "./model/istio/schema.js";
@@ -30,7 +30,7 @@ export interface ModelOptions {
 export interface DeploymentOptions extends ModelOptions, ClusterOptions {
   image?: string;
   plainHttp?: true;
-  merge?: string | true;
+  merge?: string | boolean;
 }
 
 /** Adds the configurations, and the options that take the place of what these say. */
@@ -134,6 +134,26 @@ export async function assertImage(
   }
 }
 
+/**
+ * For each pod only one Sidecar counts, so that those in the cluster have to be joined with ours, or be left aside by the
+ * user's word.
+ * @throws UserError `E_SIDECAR`
+ */
+export async function assertNoRivals(
+  cluster: Cluster,
+  { resources }: Manifest,
+  { merge }: DeploymentOptions,
+): Promise<void> {
+  if (merge !== undefined) return;
+  const existing = (await cluster.list("networking.istio.io/v1", "Sidecar")) as IstioObject[];
+  const found = rivals(resources, existing);
+  if (found.length === 0) return;
+  const message = `there are Sidecars for these pods already: ${found.join(", ")}`;
+  const hint =
+    "Istio heeds one for each pod. --merge joins them with what is needed here, --no-merge leaves them aside.";
+  throw new UserError("E_SIDECAR", message, { exit: Exit.failed, hint });
+}
+
 function inMesh(model: Model, file: string, { istioVersion: version, kind }: ModelOptions): MeshModel {
   if (!model.istio) {
     const hint =
@@ -174,7 +194,7 @@ function orByDigest(error: unknown): never {
 }
 
 async function sidecars({ merge, ...options }: DeploymentOptions, signal?: AbortSignal): Promise<IstioObject[]> {
-  if (merge === undefined) return [];
+  if (merge === undefined || merge === false) return [];
   if (merge !== true) return readSidecars(merge);
   const cluster = await Cluster.connect({ ...options, ...(signal && { signal }) });
   return (await cluster.list("networking.istio.io/v1", "Sidecar")) as IstioObject[];
@@ -182,34 +202,22 @@ async function sidecars({ merge, ...options }: DeploymentOptions, signal?: Abort
 
 /** The Sidecars among the objects of a YAML file, lists of kubectl included. */
 function readSidecars(file: string): IstioObject[] {
-  const refuse = (why: string) =>
-    new UserError("E_MERGE", `${file}: ${why}`, { hint: "Write it with: kubectl get sidecars -A -o yaml > FILE" });
-  let text: string;
-  try {
-    text = readFileSync(file, "utf8");
-  } catch (cause) {
-    throw refuse(fileProblem(cause));
-  }
-  const objects = parseAllDocuments(text).flatMap((document): unknown[] => {
-    if (document.errors[0]) throw refuse(firstLine(document.errors[0]));
-    try {
-      const object = document.toJS();
-      return Array.isArray(object?.items) ? [object, ...object.items] : [object];
-    } catch (cause) {
-      throw refuse(firstLine(cause));
-    }
+  const refuse = (where: string, why: string) =>
+    new UserError("E_MERGE", `${where}: ${why}`, { hint: "Write it with: kubectl get sidecars -A -o yaml > FILE" });
+  const found = readObjects(file, refuse).map(({ object, line }) => {
+    return { object, line, kind: (object as { kind?: unknown } | null)?.kind };
   });
-  const kinds = objects.map((object) => (object as { kind?: unknown } | null)?.kind);
-  if (!kinds.some((kind) => kind === "Sidecar" || kind === "List" || kind === "SidecarList")) {
-    throw refuse("there is no Sidecar in it");
+  if (!found.some(({ kind }) => kind === "Sidecar" || kind === "List" || kind === "SidecarList")) {
+    throw refuse(file, "there is no Sidecar in it");
   }
-  return objects.flatMap((object, i) => {
-    if (kinds[i] !== "Sidecar") return [];
-    const { data, error } = sidecar.safeParse(object);
-    if (data) return [data];
-    const { path = [], message } = error.issues[0] ?? {};
-    throw refuse(`one of its Sidecars cannot be read: ${pathText(path)}: ${message}`);
-  });
+  return found
+    .filter(({ kind }) => kind === "Sidecar")
+    .map(({ object, line }) => {
+      const { data, error } = sidecar.safeParse(object);
+      if (data) return data;
+      const { path = [], message } = error.issues[0] ?? {};
+      throw refuse(`${file}:${line}`, `this Sidecar cannot be read: ${pathText(path)}: ${message}`);
+    });
 }
 
 const listeners = z.array(z.looseObject({ port: z.looseObject({ number: z.number() }).optional() })).optional();
@@ -227,10 +235,6 @@ const sidecar = z.looseObject({
     })
     .prefault({}),
 });
-
-function firstLine(error: unknown): string {
-  return ((error as Error).message.split("\n")[0] ?? "").replace(/:$/, "");
-}
 
 function istioVersion(text: string): number {
   const parsed = parseIstioVersion(text);

@@ -1,8 +1,8 @@
-import { readdirSync, readFileSync, statSync } from "node:fs";
+import { readdirSync, statSync } from "node:fs";
 import { extname, join } from "node:path";
-import { isMap, isSeq, LineCounter, type Node, parseAllDocuments } from "yaml";
 import { fileProblem, UserError } from "../errors.js";
 import type { LiveObject } from "../kubernetes/client.js";
+import { readObjects } from "../kubernetes/files.js";
 import { type Found, placed } from "./world.js";
 
 /**
@@ -26,37 +26,14 @@ function filesBelow(path: string): string[] {
 }
 
 function readManifest(file: string): Found[] {
-  let text: string;
-  try {
-    text = readFileSync(file, "utf8");
-  } catch (cause) {
-    throw refused(file, fileProblem(cause), cause);
-  }
-  const lineCounter = new LineCounter();
-  const line = (node: Node) => lineCounter.linePos(node.range?.[0] ?? 0).line;
-  return parseAllDocuments(text, { lineCounter, prettyErrors: false, logLevel: "error" }).flatMap((document) => {
-    const [mistake] = document.errors;
-    if (mistake) throw refused(`${file}:${lineCounter.linePos(mistake.pos[0]).line}`, mistake.message);
-    const { contents } = document;
-    if (!isMap(contents)) return [];
-    const items = contents.get("items");
-    const nodes = isSeq(items) ? items.items.filter((item) => isMap(item)) : [contents];
-    return nodes.flatMap((node) => {
-      let object: unknown;
-      try {
-        object = node.toJS(document);
-      } catch (cause) {
-        // Aliases that lead nowhere, or to far too much.
-        throw refused(`${file}:${line(node)}`, (cause as Error).message, cause);
-      }
-      return isObject(object) ? [placed(object, { file, line: line(node) })] : [];
-    });
-  });
+  return readObjects(file, refused).flatMap(({ object, line }) =>
+    isObject(object) ? [placed(object, { file, line })] : [],
+  );
 }
 
 /** What else is in such folders (a kustomization, values of Helm) is passed over. */
 function isObject(value: unknown): value is LiveObject {
-  const { apiVersion, kind, metadata } = value as Partial<LiveObject>;
+  const { apiVersion, kind, metadata } = (value ?? {}) as Partial<LiveObject>;
   return typeof apiVersion === "string" && typeof kind === "string" && typeof metadata?.name === "string";
 }
 
