@@ -80,6 +80,12 @@ describe("kubeconfig", () => {
     expect((await refusal(Cluster.connect({ kubeconfig: dangling, context: "a" }))).message).toContain('"elsewhere"');
   });
 
+  it("may have a password in the server's address, which nobody is shown", async () => {
+    const { server } = await faulty(() => {});
+    const kubeconfig = file("password.yaml", server.kubeconfig.replace("//127", "//me:hunter2@127"));
+    expect((await Cluster.connect({ kubeconfig })).server).toMatch(/^http:\/\/127\.0\.0\.1:\d+$/);
+  });
+
   it("names a program for credentials that fails", async () => {
     const { server } = await faulty(({ answer }) => answer(200, plugin));
     const exec = "exec: { command: sh, args: [-c, 'echo you have to log in >&2; exit 1'] }";

@@ -103,9 +103,9 @@ export class Cluster {
     return new Cluster(kubeconfig, new library.KubernetesObjectApi(configuration), signal);
   }
 
-  /** The API server's URL. */
+  /** The API server's URL, without a password that may stand in it. */
   get server(): string {
-    return this.kubeconfig.getCurrentCluster()?.server ?? "";
+    return this.kubeconfig.getCurrentCluster()?.server.replace(/\/\/[^/]*@/, "//") ?? "";
   }
 
   get context(): string {
