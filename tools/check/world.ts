@@ -101,7 +101,7 @@ export class World {
     private readonly complete: (kind: Kind, namespace: string | undefined) => boolean,
   ) {
     const seen = new Map<string, Found>();
-    for (const object of objects) if (groupOf(object) === GROUPS[object.kind as Kind]) seen.set(key(object), object);
+    for (const object of objects) if (groupOf(object) === GROUPS[object.kind as Kind]) seen.set(title(object), object);
     this.all = [...seen.values()];
   }
 
@@ -230,10 +230,6 @@ export function labelsText(labels: Labels | undefined): string {
 
 function groupOf({ apiVersion }: Found): string {
   return apiVersion.includes("/") ? (apiVersion.split("/")[0] as string) : "";
-}
-
-function key(object: Found): string {
-  return title(object);
 }
 
 function phase(status: unknown): string {
