@@ -329,6 +329,57 @@ istio: { namespace: shop, ports: [{ port: 20880 }] }
   expect(role).toMatchObject({ kind: "ClusterRole", rules: expect.arrayContaining(rules()) });
 });
 
+test("a Sidecar that services share, and one that is there already", async () => {
+  const kubeconfig = await server.kubeconfig();
+  const folder = await mkdtemp(join(tmpdir(), "meltemi-apply-"));
+  onTestFinished(() => rm(folder, { recursive: true }));
+  const chain = (service: string, port: number, client: string) =>
+    `protocol: dubbo
+mode: bridge
+service: { name: ${service}, bind: 20880, endpoints: [20881] }
+istio:
+  namespace: chain
+  ports: [{ port: ${port} }]
+  address: 10.96.0.${port % 100}
+  image: ghcr.io/acme/meltemi@sha256:${"a".repeat(64)}
+  clients: [{ labels: { app: ${client} } }]
+`;
+  await writeFile(join(folder, "first.yaml"), chain("first", 20880, "web"));
+  // The pods of the first service call the second.
+  await writeFile(join(folder, "second.yaml"), chain("second", 20890, "first"));
+  const meltemi = async (...args: string[]) => {
+    const child = spawn(process.execPath, [cli, ...args, "--kubeconfig", kubeconfig], { cwd: folder });
+    const [out, err, [exit]] = await Promise.all([text(child.stdout), text(child.stderr), once(child, "close")]);
+    return { out, err, exit };
+  };
+  const refused = (...words: string[]) => ({
+    exit: 4,
+    out: "",
+    err: expect.stringMatching(new RegExp(words.join("[^]*"))),
+  });
+
+  expect(await meltemi("apply", "first.yaml")).toMatchObject({ exit: 0 });
+  expect(await meltemi("apply", "second.yaml")).toMatchObject({ exit: 1, err: expect.stringContaining("[E_SIDECAR]") });
+  const both = await meltemi("apply", "first.yaml", "second.yaml");
+  expect(both).toMatchObject({ exit: 0, out: expect.stringMatching(/^Sidecar chain\/\S+ configured$/m) });
+
+  expect(await meltemi("apply", "first.yaml")).toMatchObject(refused("serves second.chain too", "--force-conflicts"));
+  expect(await meltemi("delete", "first.yaml")).toMatchObject(refused("serves second.chain too", "--force-conflicts"));
+  expect(await meltemi("delete", "first.yaml", "second.yaml", "--dry-run")).toMatchObject({ exit: 0 });
+  expect(await meltemi("delete", "first.yaml", "--force-conflicts")).toMatchObject({ exit: 0 });
+  expect(await meltemi("apply", "second.yaml")).toMatchObject({ exit: 0 });
+  expect(await meltemi("delete", "second.yaml")).toMatchObject({ exit: 0 });
+
+  const spec = { workloadSelector: { labels: { app: "web" } }, egress: [{ hosts: ["./*"] }] };
+  const metadata = { name: "web", namespace: "chain" };
+  const theirs: IstioObject = { apiVersion: "networking.istio.io/v1", kind: "Sidecar", metadata, spec };
+  await cluster.apply(theirs);
+  expect(await meltemi("apply", "first.yaml")).toMatchObject(refused("already: chain/web", "--merge", "--no-merge"));
+  expect(await meltemi("apply", "first.yaml", "--dry-run", "--no-merge")).toMatchObject({ exit: 0 });
+  const joined = await meltemi("apply", "first.yaml", "--dry-run", "--merge");
+  expect(joined).toMatchObject({ exit: 0, out: expect.stringContaining("Sidecar chain/web configured") });
+});
+
 test("changes are carried out although nobody reads what is said of them", async () => {
   const kubeconfig = await server.kubeconfig();
   const folder = await mkdtemp(join(tmpdir(), "meltemi-apply-"));
@@ -339,7 +390,7 @@ test("changes are carried out although nobody reads what is said of them", async
     `protocol: dubbo
 mode: bridge
 service: { name: unread, bind: 20880, endpoints: [20881] }
-istio: { namespace: shop, ports: [{ port: 20880 }], address: 10.96.0.10, clients: [{ labels: { app: web } }] }
+istio: { namespace: quiet, ports: [{ port: 20880 }], address: 10.96.0.10, clients: [{ labels: { app: web } }] }
 `,
   );
   const unread = async (...args: string[]) => {
@@ -350,8 +401,8 @@ istio: { namespace: shop, ports: [{ port: 20880 }], address: 10.96.0.10, clients
   };
   const image = `ghcr.io/acme/meltemi@sha256:${"1".repeat(64)}`;
   expect(await unread("apply", "--image", image)).toMatchObject({ exit: 0 });
-  const kinds = (await members(cluster, ["unread.shop"])).map(({ kind }) => kind);
+  const kinds = (await members(cluster, ["unread.quiet"])).map(({ kind }) => kind);
   expect(kinds).toEqual(["Sidecar", "Sidecar", "WasmPlugin", "WasmPlugin"]);
-  expect(await unread("delete")).toMatchObject({ exit: 0, err: expect.stringContaining("unread.shop is bridged") });
-  expect(await members(cluster, ["unread.shop"])).toEqual([]);
+  expect(await unread("delete")).toMatchObject({ exit: 0, err: expect.stringContaining("unread.quiet is bridged") });
+  expect(await members(cluster, ["unread.quiet"])).toEqual([]);
 });

@@ -1,5 +1,11 @@
 import { Command } from "commander";
-import { assertImage, type DeploymentOptions, deploymentOptions, loadDeployment } from "../deployment.js";
+import {
+  assertImage,
+  assertNoRivals,
+  type DeploymentOptions,
+  deploymentOptions,
+  loadDeployment,
+} from "../deployment.js";
 import type { Reference } from "../kubernetes/client.js";
 import { clusterRoleYaml } from "../kubernetes/kinds.js";
 import { clusterOptions } from "../kubernetes/kubeconfig.js";
@@ -17,8 +23,9 @@ interface Options extends DeploymentOptions {
 export function apply(): Command {
   const command = new Command("apply").description("Apply the Istio resources that meltemi.yaml comes to.");
   return clusterOptions(deploymentOptions(command))
+    .option("--no-merge", "apply beside Sidecars that are there already, although Istio heeds one for each pod")
     .option("--dry-run", "have the API server check all of it, and change nothing")
-    .option("--force-conflicts", "take over fields and objects that others manage")
+    .option("--force-conflicts", "take over fields and objects that others manage or share")
     .option("--no-prune", "leave what an earlier apply made and these configurations no longer ask for")
     .option("--print-rbac", "print the ClusterRole that all commands together need, and do nothing else")
     .addHelpText(
@@ -39,6 +46,7 @@ async function action(files: string[], options: Options): Promise<void> {
     const manifest = await loadDeployment(files, options, signal);
     for (const note of manifest.notes) say(note);
     await assertImage(manifest, options, signal);
+    await assertNoRivals(cluster, manifest, options);
     const plans = await plan(cluster, manifest, { prune: options.prune });
     const force = options.forceConflicts ?? false;
     const done = (object: Reference, what: string) => {

@@ -4,7 +4,7 @@ import { COMPONENT, INSTANCE } from "../istio/resource.js";
 import type { LiveObject } from "../kubernetes/client.js";
 import { type ClusterOptions, clusterOptions } from "../kubernetes/kubeconfig.js";
 import { withCluster } from "../kubernetes/session.js";
-import { addedTo, gone, members, name, remove } from "../kubernetes/set.js";
+import { addedTo, gone, members, name, refuseShared, remove } from "../kubernetes/set.js";
 import { wholeNumber } from "../options.js";
 import { defaultModule } from "../paths.js";
 import { say } from "../terminal.js";
@@ -12,6 +12,7 @@ import { say } from "../terminal.js";
 interface Options extends ClusterOptions {
   service?: string[];
   dryRun?: true;
+  forceConflicts?: true;
   wait: boolean;
   timeout: number;
   module: string;
@@ -24,6 +25,7 @@ export function deleteCommand(): Command {
     .argument("[files...]", "their configurations (default: meltemi.yaml)");
   return clusterOptions(serviceOption(command))
     .option("--dry-run", "say what would be deleted, and delete nothing")
+    .option("--force-conflicts", "delete what other services share with these as well")
     .option("--no-wait", "do not wait until all of it is gone")
     .option("--timeout <seconds>", "how long to wait", wholeNumber(1, 86_400), 60)
     .option("--module <file>", "the WebAssembly module that the configurations are for", defaultModule)
@@ -37,7 +39,7 @@ export function deleteCommand(): Command {
 }
 
 async function action(files: string[], options: Options, command: Command): Promise<void> {
-  const { dryRun, wait, timeout } = options;
+  const { dryRun, forceConflicts, wait, timeout } = options;
   const services = await servicesOf(files, options, command);
   await withCluster(options, async (cluster, signal) => {
     const found = await members(cluster, services);
@@ -49,6 +51,7 @@ async function action(files: string[], options: Options, command: Command): Prom
       say(
         `${service} is bridged: rename a port of its Service that is called http... to tcp-..., or no call gets through`,
       );
+    if (!forceConflicts) refuseShared(found, services);
     if (dryRun) {
       for (const object of found) process.stdout.write(`${name(object)} deleted (dry run)\n`);
       return;

@@ -40,3 +40,14 @@ export function setOf({ metadata }: { metadata: { labels?: Record<string, string
   return labels[MANAGED_BY] === "meltemi" ? labels[INSTANCE] : undefined;
 }
 export const COMPONENT = "app.kubernetes.io/component";
+/** On an object that several services share: all of them, with blanks between. */
+export const SERVES = "meltemi-services";
+
+/** The services that would miss an object of this tool; none where it is somebody else's. */
+export function servedBy(object: {
+  metadata: { labels?: Record<string, string>; annotations?: Record<string, string> };
+}): string[] {
+  const { annotations = {} } = object.metadata;
+  const own = setOf(object);
+  return own === undefined ? [] : (annotations[SERVES]?.split(" ") ?? [own]);
+}

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { UserError } from "../errors.js";
-import { INSTANCE, type IstioObject, MANAGED_BY, type Resource } from "./resource.js";
-import { mergeSidecars } from "./sidecar.js";
+import { INSTANCE, type IstioObject, MANAGED_BY, type Resource, servedBy } from "./resource.js";
+import { mergeSidecars, rivals } from "./sidecar.js";
 
 type Labels = Record<string, string>;
 
@@ -73,7 +73,7 @@ describe("Sidecars of one command", () => {
       "Why clients-web. Why clients-web.b. It is of a.shop and serves b.shop too: delete both, or apply b.shop again. " +
         "Why servers.c. It is of a.shop and serves c.shop too: delete both, or apply c.shop again.",
     );
-    expect(only?.object).toEqual(
+    expect(only?.object).toMatchObject(
       sidecar("clients-web", web, { ingress: [ingress(90)], egress: [egress(80), egress(81), rest] }, "a.shop"),
     );
   });
@@ -206,5 +206,27 @@ describe("with Sidecars that are there already", () => {
     expect(refusal([forWeb()], [theirs("front", { ...web, tier: "front" }, { egress: [narrow] })])).toContain(
       'the Sidecars shop/front ({"app":"web","tier":"front"}) and shop/clients-web ({"app":"web"}) select some of the same',
     );
+  });
+});
+
+describe("services that share a Sidecar", () => {
+  const first = ours("servers.a.shop", web, { ingress: [ingress(80)] }, "a.shop");
+  const second = forWeb(90, "b.shop");
+
+  it("are named on it, in whatever order they come", () => {
+    const named = (...resources: Resource[]) => mergeSidecars(resources).map(({ object }) => servedBy(object));
+    expect(named(first, second)).toEqual([["a.shop", "b.shop"]]);
+    expect(named(second, first)).toEqual([["a.shop", "b.shop"]]);
+    expect(named(first)).toEqual([["a.shop"]]);
+    expect(servedBy(sidecar("theirs", web, {}))).toEqual([]);
+  });
+
+  it("have rivals in those of others for the same pods, and not in their own", () => {
+    const theirs = sidecar("theirs", web, { egress: [rest] });
+    const forAll = sidecar("default", undefined, { egress: [rest] });
+    const elsewhere = sidecar("else/where", web, { egress: [rest] });
+    expect(rivals([first], [theirs, elsewhere, first.object])).toEqual(["shop/theirs"]);
+    expect(rivals([first], [forAll])).toEqual(["shop/default"]);
+    expect(() => rivals([first], [second.object])).toThrow(expect.objectContaining({ code: "E_SIDECAR" }));
   });
 });

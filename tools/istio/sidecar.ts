@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from "node:util";
 import { UserError } from "../errors.js";
 import { selects } from "../model/istio/schema.js";
-import { type IstioObject, type Resource, setOf } from "./resource.js";
+import { type IstioObject, type Resource, SERVES, servedBy, setOf } from "./resource.js";
 
 /*
  * Only one Sidecar counts for a pod. What this tool needs of it has to stand in the one that is there already.
@@ -56,6 +56,15 @@ export function mergeSidecars(resources: readonly Resource[], existing: readonly
     return more ? [intoTheirs(object, more)] : [];
   });
   return [...complete, ...added];
+}
+
+/**
+ * Those of `existing` that count for pods of ours, or did so far: without being joined, one of the two would be lost.
+ * @throws UserError `E_SIDECAR` where they cannot be joined either
+ */
+export function rivals(resources: readonly Resource[], existing: readonly IstioObject[]): string[] {
+  const alone = mergeSidecars(resources);
+  return existing.filter((sidecar) => !isDeepStrictEqual(mergeSidecars(resources, [sidecar]), alone)).map(title);
 }
 
 function isSidecar({ kind }: IstioObject): boolean {
@@ -126,7 +135,10 @@ function joined(first: Resource, second: Resource): Resource {
   const shared =
     owner === guest ? "" : ` It is of ${owner} and serves ${guest} too: delete both, or apply ${guest} again.`;
   const why = [...new Set([first.why, second.why])].join(" ") + shared;
-  return { object: { ...first.object, spec: joinedSpec(first.object, second.object, alike) }, why };
+  const all = [...new Set([...servedBy(first.object), ...servedBy(second.object)])].sort();
+  const annotations = { ...first.object.metadata.annotations, [SERVES]: all.join(" ") };
+  const metadata = { ...first.object.metadata, ...(all.length > 1 && { annotations }) };
+  return { object: { ...first.object, metadata, spec: joinedSpec(first.object, second.object, alike) }, why };
 }
 
 /** The same but for the name, which nobody looks at. Listeners of clients never are: each is for another Service. */

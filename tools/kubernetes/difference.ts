@@ -8,7 +8,7 @@ import { content, name, type Plan } from "./set.js";
  * What carrying out a plan would change, as a unified diff of YAML with an entry for each object that it changes; empty
  * where it changes nothing.
  */
-export function difference({ steps, prune }: Plan): string {
+export function difference({ steps, prune }: Pick<Plan, "steps" | "prune">): string {
   return [
     ...steps.filter(({ change }) => change !== "unchanged").map(({ live, result }) => entry(live, result)),
     ...prune.map((live) => entry(live, undefined)),

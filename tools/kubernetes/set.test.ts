@@ -10,7 +10,7 @@ import { type Asked, FaultyServer, status } from "./apiserver.fixture.js";
 import { Cluster } from "./client.js";
 import { coloured, difference } from "./difference.js";
 import { KINDS, type Kind, rules } from "./kinds.js";
-import { apply, content, type Plan, plan } from "./set.js";
+import { apply, content, plan } from "./set.js";
 
 /* What a real API server does with sets is in test/istio; here are faults that it does not show on demand. */
 
@@ -157,7 +157,7 @@ it("a difference does not depend on the order of keys, and is coloured line by l
   const live = plugin("a");
   const result = { ...plugin("a"), spec: { priority: 1, url: "oci://ghcr.io/acme/meltemi:1" } };
   const step = { object: live, live, result, change: "configured" } as const;
-  const text = difference({ steps: [step], prune: [] } satisfies Plan);
+  const text = difference({ steps: [step], prune: [] });
   expect(text.split("\n").filter((line) => /^[-+]/.test(line))).toEqual([
     "--- live WasmPlugin shop/a",
     "+++ applied WasmPlugin shop/a",

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
 import { Exit, UserError } from "../errors.js";
 import { interrupted } from "../interrupt.js";
-import { INSTANCE, type IstioObject, MANAGED_BY, type Manifest, setOf } from "../istio/resource.js";
+import { INSTANCE, type IstioObject, MANAGED_BY, type Manifest, servedBy, setOf } from "../istio/resource.js";
 import { type Cluster, FIELD_MANAGER, type ListOptions, type LiveObject, type Reference } from "./client.js";
 import { KINDS, type Kind } from "./kinds.js";
 import { nameOf } from "./problem.js";
@@ -29,6 +29,8 @@ export interface Plan {
   steps: Step[];
   /** What carries the services' labels and is not wanted any more. */
   prune: LiveObject[];
+  /** Why only force would prune some of it. */
+  conflicts: UserError[];
 }
 
 /** `WasmPlugin shop/greeter` */
@@ -60,7 +62,8 @@ export async function plan(cluster: Cluster, manifest: Manifest, { prune }: { pr
   const [found = []] = prune ? await unlessRefused(members(cluster, manifest.names)) : [];
   if (refused.length > 0) throw together("refused", refused, prune);
   const kept = new Set(manifest.resources.map(({ object }) => key(object)));
-  return { steps, prune: found.filter((object) => !kept.has(key(object))) };
+  const unwanted = found.filter((object) => !kept.has(key(object)));
+  return { steps, prune: unwanted, conflicts: unwanted.flatMap((object) => shared(object, manifest.names) ?? []) };
 }
 
 /** What is no fault of an object, and the same for all others. */
@@ -78,8 +81,9 @@ async function step(cluster: Cluster, wanted: IstioObject, services: readonly st
   // An object that somebody has read from a cluster brings what only the server may say.
   const object = content(wanted);
   const to = (result: LiveObject): Step => ({ object, live, result, change: changeOf(live, result) });
-  if (live && setOf(object) !== undefined && !services.includes(setOf(live) ?? "")) {
-    const conflict = notOurs(live);
+  const foreign = live && setOf(object) !== undefined && !services.includes(setOf(live) ?? "");
+  const conflict = live && (foreign ? notOurs(live) : shared(live, services));
+  if (conflict) {
     return { ...to(await cluster.apply(object, { dryRun: true, force: true })), conflict };
   }
   try {
@@ -99,20 +103,36 @@ function notOurs(live: LiveObject): UserError {
   });
 }
 
+/** Why an object cannot be changed or deleted for some of the services that share it. */
+function shared(object: LiveObject, services: readonly string[]): UserError | undefined {
+  const others = servedBy(object).filter((service) => !services.includes(service));
+  if (others.length === 0) return undefined;
+  const message = `${name(object)} serves ${others.join(" and ")} too, which would go without it`;
+  const hint =
+    "Name all services that share it in one command, or insist with --force-conflicts and apply the others again.";
+  return new UserError("E_CONFLICT", message, { exit: Exit.failed, hint });
+}
+
 /** @throws UserError `E_CONFLICT` where only force would carry a plan out */
-export function refuseConflicts({ steps }: Pick<Plan, "steps">): void {
-  const conflicts = steps.flatMap(({ conflict }) => conflict ?? []);
+export function refuseConflicts({ steps, conflicts }: Pick<Plan, "steps" | "conflicts">): void {
+  const all = [...steps.flatMap(({ conflict }) => conflict ?? []), ...conflicts];
+  if (all.length > 0) throw together("in conflict", all);
+}
+
+/** @throws UserError `E_CONFLICT` where other services would miss some of these objects */
+export function refuseShared(objects: readonly LiveObject[], services: readonly string[]): void {
+  const conflicts = objects.flatMap((object) => shared(object, services) ?? []);
   if (conflicts.length > 0) throw together("in conflict", conflicts);
 }
 
 /** Applies a plan in its order, then prunes. `done` hears of each object after the server has it. */
 export async function apply(
   cluster: Cluster,
-  { steps, prune }: Plan,
+  { steps, prune, conflicts }: Plan,
   options: { force: boolean; signal?: AbortSignal; done: (object: Reference, what: Change | "pruned") => void },
 ): Promise<void> {
   const { force, signal, done } = options;
-  if (!force) refuseConflicts({ steps });
+  if (!force) refuseConflicts({ steps, conflicts });
   await each(
     [
       ...steps.map(({ object, live }) => ({
