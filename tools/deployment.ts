@@ -4,7 +4,7 @@ import { loadFor } from "./configuration.js";
 import { Exit, UserError } from "./errors.js";
 import { manifest } from "./istio/manifest.js";
 import { instanceName, type MeshModel, serviceName } from "./istio/mesh.js";
-import type { IstioObject, Manifest } from "./istio/resource.js";
+import { API_VERSIONS, type IstioObject, type Manifest } from "./istio/resource.js";
 import { rivals } from "./istio/sidecar.js";
 import { Cluster } from "./kubernetes/client.js";
 import { readObjects } from "./kubernetes/files.js";
@@ -100,6 +100,12 @@ export async function loadModels(files: readonly string[], options: ModelOptions
   return [...models.values()].map(({ model }) => model);
 }
 
+interface At {
+  signal?: AbortSignal;
+  /** The one that the options name, where a command talks to it anyway. */
+  cluster?: Cluster;
+}
+
 /**
  * All objects that some meltemi.yaml come to.
  * @throws what loadModels(), manifest(), resolveDigest() and Cluster throw, UserError `E_NO_IMAGE`, `E_MERGE`
@@ -107,11 +113,11 @@ export async function loadModels(files: readonly string[], options: ModelOptions
 export async function loadDeployment(
   files: readonly string[],
   options: DeploymentOptions,
-  signal?: AbortSignal,
+  at: At = {},
 ): Promise<Manifest> {
   const models = await loadModels(files, options);
-  const existing = await sidecars(options, signal);
-  return manifest(models, { url: await imageUrl(models, options, signal), existing });
+  const existing = await toJoin(options, at);
+  return manifest(models, { url: await imageUrl(models, options, at.signal), existing });
 }
 
 /**
@@ -145,8 +151,7 @@ export async function assertNoRivals(
   { merge }: DeploymentOptions,
 ): Promise<void> {
   if (merge !== undefined) return;
-  const existing = (await cluster.list("networking.istio.io/v1", "Sidecar")) as IstioObject[];
-  const found = rivals(resources, existing);
+  const found = rivals(resources, await sidecarsOf(cluster));
   if (found.length === 0) return;
   const message = `there are Sidecars for these pods already: ${found.join(", ")}`;
   const hint =
@@ -193,11 +198,18 @@ function orByDigest(error: unknown): never {
   throw new UserError(error.code, error.message, { ...error.options, hint: hint.filter(Boolean).join("\n") });
 }
 
-async function sidecars({ merge, ...options }: DeploymentOptions, signal?: AbortSignal): Promise<IstioObject[]> {
-  if (merge === undefined || merge === false) return [];
-  if (merge !== true) return readSidecars(merge);
-  const cluster = await Cluster.connect({ ...options, ...(signal && { signal }) });
-  return (await cluster.list("networking.istio.io/v1", "Sidecar")) as IstioObject[];
+/** Sidecars that ours are to be joined with: of a file, or of the cluster. */
+async function toJoin(
+  { merge = false, ...options }: DeploymentOptions,
+  { signal, cluster }: At,
+): Promise<IstioObject[]> {
+  if (typeof merge === "string") return readSidecars(merge);
+  if (!merge) return [];
+  return sidecarsOf(cluster ?? (await Cluster.connect({ ...options, ...(signal && { signal }) })));
+}
+
+async function sidecarsOf(cluster: Cluster): Promise<IstioObject[]> {
+  return (await cluster.list(API_VERSIONS.Sidecar, "Sidecar")) as IstioObject[];
 }
 
 /** The Sidecars among the objects of a YAML file, lists of kubectl included. */

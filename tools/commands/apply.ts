@@ -43,7 +43,7 @@ async function action(files: string[], options: Options): Promise<void> {
     return;
   }
   await withCluster(options, async (cluster, signal) => {
-    const manifest = await loadDeployment(files, options, signal);
+    const manifest = await loadDeployment(files, options, { signal, cluster });
     for (const note of manifest.notes) say(note);
     await assertImage(manifest, options, signal);
     await assertNoRivals(cluster, manifest, options);

@@ -40,7 +40,7 @@ async function action(files: string[], options: Options): Promise<void> {
 /** For scripts, one exit code means that there is a difference and nothing else. */
 async function ask(cluster: Cluster, files: string[], options: Options, signal: AbortSignal): Promise<Plan> {
   try {
-    const manifest = await loadDeployment(files, options, signal);
+    const manifest = await loadDeployment(files, options, { signal, cluster });
     return await plan(cluster, manifest, { prune: options.prune });
   } catch (error) {
     if (!(error instanceof UserError) || error.exit !== Exit.failed) throw error;

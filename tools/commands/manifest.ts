@@ -19,7 +19,7 @@ export function manifest(): Command {
 
 async function action(files: string[], options: DeploymentOptions): Promise<void> {
   await interruptible(async ({ signal }) => {
-    const result = await loadDeployment(files, options, signal);
+    const result = await loadDeployment(files, options, { signal });
     const header = `Written by: meltemi manifest ${filesOf(files).join(" ")} (meltemi ${version})`;
     process.stdout.write(manifestYaml(result, header));
     for (const note of result.notes) say(note);

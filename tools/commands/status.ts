@@ -76,7 +76,7 @@ async function wanted(
   signal: AbortSignal,
 ): Promise<Wanted> {
   try {
-    return { manifest: await loadDeployment(files, options, signal), unseen: [] };
+    return { manifest: await loadDeployment(files, options, { signal, cluster }), unseen: [] };
   } catch (error) {
     if (!(error instanceof UserError) || !["E_NO_IMAGE", ...UNASKED].includes(error.code)) throw error;
     const text = `whether the image that is applied is the one that is wanted: ${error.message}`;
@@ -84,7 +84,7 @@ async function wanted(
     const image = imageOf(await members(cluster, services));
     // Nothing is applied, which is then all there is to say.
     if (image === undefined) return { unseen };
-    return { manifest: await loadDeployment(files, { ...options, image }, signal), unseen };
+    return { manifest: await loadDeployment(files, { ...options, image }, { signal, cluster }), unseen };
   }
 }
 
