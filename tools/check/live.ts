@@ -1,5 +1,6 @@
 import { UserError } from "../errors.js";
 import { clients, type MeshModel, servers } from "../istio/mesh.js";
+import { API_VERSIONS } from "../istio/resource.js";
 import { ROOT_NAMESPACE } from "../istio/sidecar.js";
 import type { Cluster, Reference } from "../kubernetes/client.js";
 import { namespacesOf } from "./rule.js";
@@ -11,14 +12,14 @@ export interface Live {
   complete: (kind: Kind, namespace: string | undefined) => boolean;
 }
 
-const SECURITY = "security.istio.io/v1";
-const NETWORKING = "networking.istio.io/v1";
+/** What stands beside, or in the way of, what this tool writes. */
+const MESH = ["Sidecar", "VirtualService", "DestinationRule", "PeerAuthentication", "AuthorizationPolicy"] as const;
 /** What extensions can be attached to instead of pods. */
 const TARGETS = {
   Gateway: "gateway.networking.k8s.io/v1",
   GatewayClass: "gateway.networking.k8s.io/v1",
   Service: "v1",
-  ServiceEntry: NETWORKING,
+  ServiceEntry: "networking.istio.io/v1",
 } as const;
 type TargetKind = keyof typeof TARGETS;
 
@@ -65,10 +66,9 @@ export async function readCluster(
   }
   await list("v1", "Service");
   await list("apps/v1", "Deployment", ROOT_NAMESPACE);
-  for (const kind of ["Sidecar", "VirtualService", "DestinationRule"] as const) await list(NETWORKING, kind);
-  for (const kind of ["PeerAuthentication", "AuthorizationPolicy"] as const) await list(SECURITY, kind);
+  for (const kind of MESH) await list(API_VERSIONS[kind], kind);
   for (const kind of new Set(models.map(({ istio }) => istio.kind))) {
-    await list("extensions.istio.io/v1alpha1", kind);
+    await list(API_VERSIONS[kind], kind);
     const name = `${kind.toLowerCase()}s.extensions.istio.io`;
     await read("apiextensions.k8s.io/v1", "CustomResourceDefinition", name);
   }

@@ -21,8 +21,7 @@ export function authorizationPolicies(model: MeshModel, labels: Record<string, s
         ? "Refuses these requests at the servers, before any that is allowed."
         : "Lets only these requests pass at the servers. The last rule leaves their other ports alone.";
     const at = {
-      apiVersion: "security.istio.io/v1",
-      kind: "AuthorizationPolicy",
+      kind: "AuthorizationPolicy" as const,
       name: action.toLowerCase(),
       namespace: model.istio.namespace,
       component: "authorization",

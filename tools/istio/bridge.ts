@@ -92,7 +92,6 @@ function withinPod(model: MeshModel, labels: Record<string, string>): Resource {
   return resource(
     model,
     {
-      apiVersion: "security.istio.io/v1",
       kind: "PeerAuthentication",
       name: "lower",
       namespace,
@@ -145,7 +144,7 @@ function sidecar(
 ): Resource {
   return resource(
     model,
-    { apiVersion: "networking.istio.io/v1", kind: "Sidecar", name, namespace, component: "sidecar", why },
+    { kind: "Sidecar", name, namespace, component: "sidecar", why },
     { ...(labels && { workloadSelector: { labels } }), ...spec },
   );
 }

@@ -1,6 +1,7 @@
+import { lacking } from "../model/istio/versions.js";
 import { type ModuleMode, moduleConfig } from "../model/module.js";
 import { formatAddress } from "../model/units.js";
-import { host, type MeshModel, resource, type Target, targetRefsOf, type Workloads } from "./mesh.js";
+import { host, type MeshModel, outboundCluster, resource, type Target, targetRefsOf, type Workloads } from "./mesh.js";
 import type { Resource } from "./resource.js";
 
 interface Extension {
@@ -29,7 +30,7 @@ export function extension({ model, url }: Target, { name, mode, side, workloads,
       authority: host(model),
       // A mesh has rules that meltemi.yaml knows nothing of.
       open: true,
-      cluster: (subset) => `outbound|${ports[0]}|${subset ?? ""}|${host(model)}`,
+      cluster: (subset) => outboundCluster({ host: host(model), port: ports[0] as number }, subset),
     }),
   };
   const common = {
@@ -37,10 +38,9 @@ export function extension({ model, url }: Target, { name, mode, side, workloads,
     ...(istio.priority !== undefined && { priority: istio.priority }),
     match: [{ mode: side.toUpperCase(), ports: ports.map((number) => ({ number })) }],
   };
-  const at = { apiVersion: "extensions.istio.io/v1alpha1", name, namespace: workloads.namespace, component: mode, why };
-  return istio.kind === "WasmPlugin"
-    ? resource(model, { ...at, kind: "WasmPlugin" }, { ...common, ...wasm })
-    : resource(model, { ...at, kind: "TrafficExtension" }, { ...common, wasm });
+  const at = { name, namespace: workloads.namespace, component: mode, why };
+  const { kind } = istio;
+  return resource(model, { ...at, kind }, kind === "WasmPlugin" ? { ...common, ...wasm } : { ...common, wasm });
 }
 
 function selection(workloads: Workloads) {
@@ -58,5 +58,7 @@ function destinations({ istio }: MeshModel, { targetRefs }: Workloads, ports: re
 /** What only measures must not stop traffic; elsewhere bytes that nobody has read would go astray. */
 function failStrategy({ istio }: MeshModel, mode: ModuleMode): string {
   if (istio.failStrategy !== undefined) return istio.failStrategy;
-  return mode === "observe" ? "FAIL_OPEN" : istio.version >= 27 ? "FAIL_RELOAD" : "FAIL_CLOSE";
+  if (mode === "observe") return "FAIL_OPEN";
+  const reload = "FAIL_RELOAD";
+  return lacking({ istio: { failStrategy: reload } }, istio.version).length === 0 ? reload : "FAIL_CLOSE";
 }

@@ -1,5 +1,5 @@
 import { descriptor, globalRateLimit, httpFilter, localRateLimit, nameRules, needsNames } from "../envoy/filters.js";
-import { host, type MeshModel, resource, type Workloads } from "./mesh.js";
+import { host, type MeshModel, outboundCluster, resource, type Workloads } from "./mesh.js";
 import type { Resource } from "./resource.js";
 import { routeName } from "./routing.js";
 
@@ -24,7 +24,7 @@ export function rateLimits(
       ? [httpFilter("local_ratelimit", "local_ratelimit.v3.LocalRateLimit", { stat_prefix: "meltemi" })]
       : []),
     ...(asked
-      ? [httpFilter("ratelimit", "ratelimit.v3.RateLimit", globalRateLimit(rateLimitService, clusterOf(asked)))]
+      ? [httpFilter("ratelimit", "ratelimit.v3.RateLimit", globalRateLimit(rateLimitService, outboundCluster(asked)))]
       : []),
   ];
   const configPatches = istio.ports.flatMap(({ port }) => {
@@ -62,8 +62,7 @@ export function rateLimits(
   });
   const why = "Limits requests in the proxies of the clients, for which Istio has no resource of its own.";
   const at = {
-    apiVersion: "networking.istio.io/v1alpha3",
-    kind: "EnvoyFilter",
+    kind: "EnvoyFilter" as const,
     name: `limits${suffix}`,
     namespace,
     component: "limits",
@@ -72,9 +71,4 @@ export function rateLimits(
   // After filters of others that have none: what they insert before the router stands before these.
   const priority = 10;
   return [resource(model, at, { ...(labels && { workloadSelector: { labels } }), priority, configPatches })];
-}
-
-/** Of a Service, as istiod names it. */
-function clusterOf({ host: name, port }: { host: string; port: number }): string {
-  return `outbound|${port}||${name}`;
 }

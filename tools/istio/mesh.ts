@@ -1,7 +1,16 @@
 import { createHash } from "node:crypto";
 import type { Istio } from "../model/istio/schema.js";
 import type { Model } from "../model/schema.js";
-import { COMPONENT, INSTANCE, type IstioObject, MANAGED_BY, type Resource } from "./resource.js";
+import type { Address } from "../model/units.js";
+import {
+  API_VERSIONS,
+  COMPONENT,
+  INSTANCE,
+  type IstioObject,
+  MANAGED_BY,
+  type Resource,
+  type WrittenKind,
+} from "./resource.js";
 
 /** A meltemi.yaml that says where in a mesh its service is. */
 export type MeshModel = Model & { istio: Istio };
@@ -34,6 +43,11 @@ export function instanceName(name: string): string {
 
 /** Characters in the value of a label. */
 const LABEL_MAX = 63;
+
+/** What istiod calls the cluster of a Service's port, and of a subset of it. */
+export function outboundCluster({ host: name, port }: Address, subset = ""): string {
+  return `outbound|${port}|${subset}|${name}`;
+}
 
 /** Labels of the servers' pods. */
 export function serverLabels({ service, istio }: MeshModel): Record<string, string> {
@@ -96,13 +110,13 @@ function groupOf(kind: string): string {
 /** An object of ours, with the labels that Kubernetes recommends. */
 export function resource(
   model: MeshModel,
-  at: { apiVersion: string; kind: string; name: string; namespace: string; component: string; why: string },
+  at: { kind: WrittenKind; name: string; namespace: string; component: string; why: string },
   spec: Record<string, unknown>,
 ): Resource {
-  const { apiVersion, kind, name, namespace, component, why } = at;
+  const { kind, name, namespace, component, why } = at;
   const { revision } = model.istio;
   const object: IstioObject = {
-    apiVersion,
+    apiVersion: API_VERSIONS[kind],
     kind,
     metadata: {
       name: name === "" ? serviceName(model) : `${name}.${serviceName(model)}`,

@@ -1,3 +1,16 @@
+/** The kinds that this tool writes, and their API versions. What others refer to comes first. */
+export const API_VERSIONS = {
+  WasmPlugin: "extensions.istio.io/v1alpha1",
+  TrafficExtension: "extensions.istio.io/v1alpha1",
+  DestinationRule: "networking.istio.io/v1",
+  VirtualService: "networking.istio.io/v1",
+  Sidecar: "networking.istio.io/v1",
+  EnvoyFilter: "networking.istio.io/v1alpha3",
+  AuthorizationPolicy: "security.istio.io/v1",
+  PeerAuthentication: "security.istio.io/v1",
+} as const;
+export type WrittenKind = keyof typeof API_VERSIONS;
+
 /** A Kubernetes object of one of Istio's kinds, as it is applied. */
 export interface IstioObject {
   apiVersion: string;
@@ -33,13 +46,14 @@ export interface Manifest {
 
 export const MANAGED_BY = "app.kubernetes.io/managed-by";
 export const INSTANCE = "app.kubernetes.io/instance";
+export const COMPONENT = "app.kubernetes.io/component";
 
 /** The service that an object of this tool belongs to, as in `greeter.shop`; nothing where it is somebody else's. */
 export function setOf({ metadata }: { metadata: { labels?: Record<string, string> } }): string | undefined {
   const { labels = {} } = metadata;
   return labels[MANAGED_BY] === "meltemi" ? labels[INSTANCE] : undefined;
 }
-export const COMPONENT = "app.kubernetes.io/component";
+
 /** On an object that several services share: all of them, with blanks between. */
 export const SERVES = "meltemi-services";
 

@@ -39,7 +39,6 @@ function earlyData(model: MeshModel, workloads: ReturnType<typeof clients>[numbe
   return resource(
     model,
     {
-      apiVersion: "networking.istio.io/v1alpha3",
       kind: "EnvoyFilter",
       name: `early-data${suffix}`,
       namespace,

@@ -14,8 +14,7 @@ export function destinationRule(model: MeshModel): Resource[] {
     : "Says how requests are spread over the servers.";
   const { namespace } = istio;
   const at = {
-    apiVersion: "networking.istio.io/v1",
-    kind: "DestinationRule",
+    kind: "DestinationRule" as const,
     name: "",
     namespace,
     component: "routes",
@@ -67,8 +66,7 @@ export function virtualService(model: MeshModel): Resource[] {
   const why = "Says where each request goes, and what else happens to it: the first route that matches wins.";
   const { namespace } = istio;
   const at = {
-    apiVersion: "networking.istio.io/v1",
-    kind: "VirtualService",
+    kind: "VirtualService" as const,
     name: "",
     namespace,
     component: "routes",

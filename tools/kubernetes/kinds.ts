@@ -1,4 +1,5 @@
 import { stringify } from "yaml";
+import { API_VERSIONS } from "../istio/resource.js";
 
 export interface Kind {
   apiVersion: string;
@@ -6,16 +7,7 @@ export interface Kind {
 }
 
 /** All that this tool writes. What others refer to comes first. */
-export const KINDS: readonly Kind[] = [
-  { apiVersion: "extensions.istio.io/v1alpha1", kind: "WasmPlugin" },
-  { apiVersion: "extensions.istio.io/v1alpha1", kind: "TrafficExtension" },
-  { apiVersion: "networking.istio.io/v1", kind: "DestinationRule" },
-  { apiVersion: "networking.istio.io/v1", kind: "VirtualService" },
-  { apiVersion: "networking.istio.io/v1", kind: "Sidecar" },
-  { apiVersion: "networking.istio.io/v1alpha3", kind: "EnvoyFilter" },
-  { apiVersion: "security.istio.io/v1", kind: "AuthorizationPolicy" },
-  { apiVersion: "security.istio.io/v1", kind: "PeerAuthentication" },
-];
+export const KINDS: readonly Kind[] = Object.entries(API_VERSIONS).map(([kind, apiVersion]) => ({ apiVersion, kind }));
 
 /** A kind's name in URLs and in RBAC. */
 export function plural(kind: string): string {

@@ -2,7 +2,15 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
 import { Exit, UserError } from "../errors.js";
 import { interrupted } from "../interrupt.js";
-import { INSTANCE, type IstioObject, MANAGED_BY, type Manifest, servedBy, setOf } from "../istio/resource.js";
+import {
+  API_VERSIONS,
+  INSTANCE,
+  type IstioObject,
+  MANAGED_BY,
+  type Manifest,
+  servedBy,
+  setOf,
+} from "../istio/resource.js";
 import { type Cluster, FIELD_MANAGER, type ListOptions, type LiveObject, type Reference } from "./client.js";
 import { KINDS, type Kind } from "./kinds.js";
 import { nameOf } from "./problem.js";
@@ -212,7 +220,7 @@ export async function members(cluster: Cluster, services: readonly string[]): Pr
 
 /** Sidecars that somebody else owns and that this tool has added entries to. */
 export async function addedTo(cluster: Cluster): Promise<LiveObject[]> {
-  const sidecars = await all(cluster, { apiVersion: "networking.istio.io/v1", kind: "Sidecar" });
+  const sidecars = await all(cluster, { apiVersion: API_VERSIONS.Sidecar, kind: "Sidecar" });
   return sidecars.filter(
     (object) =>
       setOf(object) === undefined &&
