@@ -1,4 +1,4 @@
-import { styleText } from "node:util";
+import { painter } from "../terminal.js";
 import type { Frame, Route } from "./decode.js";
 import type { Connection } from "./reassembly.js";
 
@@ -40,9 +40,7 @@ export function table(
   options: TableOptions,
 ): string {
   const { width, color } = options;
-  // Whether colours are wanted is the caller's business, wherever standard output goes.
-  const paint = (style: "dim" | "red" | "green", text: string) =>
-    color ? styleText(style, text, { validateStream: false }) : text;
+  const paint = painter(color);
   const start = frames.find(({ time }) => time !== undefined)?.time;
   const several = new Set(frames.map(({ connection }) => connection.id)).size > 1;
   const shown = columns

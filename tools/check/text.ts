@@ -1,13 +1,12 @@
-import { styleText } from "node:util";
+import { type Paint, painter, type Style } from "../terminal.js";
 import type { Report } from "./check.js";
 import type { Finding, Severity } from "./finding.js";
 
-type Style = Parameters<typeof styleText>[0];
 const STYLES: Record<Severity, Style> = { error: "red", warning: "yellow", note: "cyan" };
 
 /** A report as a terminal shows it. `from` says where the mesh was read. */
 export function reportText({ services, counts, objects, unknown }: Report, from: string, colour: boolean): string {
-  const paint = (style: Style, text: string) => (colour ? styleText(style, text, { validateStream: false }) : text);
+  const paint = painter(colour);
   const lines = services
     .filter(({ findings }) => findings.length > 0)
     .flatMap(({ service, findings }) => [
@@ -30,10 +29,7 @@ export function reportText({ services, counts, objects, unknown }: Report, from:
   return `${lines.join("\n")}\n`;
 }
 
-function findingLines(
-  { code, severity, message, hint, object }: Finding,
-  paint: (style: Style, text: string) => string,
-) {
+function findingLines({ code, severity, message, hint, object }: Finding, paint: Paint) {
   return [
     `  ${paint(STYLES[severity], `${severity}:`)} ${message} [${code}]`,
     ...(object?.file === undefined ? [] : [`    ${paint("dim", `${object.file}:${object.line}`)}`]),

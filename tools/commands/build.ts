@@ -6,6 +6,7 @@ import { UserError } from "../errors.js";
 import { Host, ModuleError, TrapError } from "../host/host.js";
 import { checkModule } from "../host/signatures.js";
 import { packageRoot, version } from "../paths.js";
+import { kib } from "../terminal.js";
 
 /** Proxies fetch the module over the network and compile it on every worker; growth beyond this is a mistake. */
 const maxBytes = 256 * 1024;
@@ -54,7 +55,6 @@ async function run({ debug, out, json }: Options): Promise<void> {
     const summary = { module: path, version: description.version, bytes: wasm.length, gzipBytes: gzip, protocols };
     process.stdout.write(`${JSON.stringify(summary)}\n`);
   } else {
-    const kib = (bytes: number) => `${(bytes / 1024).toFixed(1)} KiB`;
     process.stdout.write(
       `${relative(process.cwd(), path) || path}: ${kib(wasm.length)} (${kib(gzip)} gzip)\n` +
         `protocols: ${protocols.join(", ")}\n`,

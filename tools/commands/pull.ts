@@ -5,10 +5,10 @@ import { interruptible } from "../interrupt.js";
 import { descriptionFile } from "../model/module.js";
 import { MAX_MODULE_BYTES, unpackImage } from "../oci/image.js";
 import { assertEmpty, cannotWrite, writeLayout } from "../oci/layout.js";
-import { kib, type RegistryArguments, registryOptions, transfer } from "../oci/options.js";
+import { type RegistryArguments, registryOptions, transfer } from "../oci/options.js";
 import { formatReference, parseReference } from "../oci/reference.js";
 import { pullImage } from "../oci/registry.js";
-import { say } from "../terminal.js";
+import { kib, say } from "../terminal.js";
 import { check } from "./build.js";
 
 interface Options extends RegistryArguments {

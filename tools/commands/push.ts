@@ -6,11 +6,11 @@ import { interruptible } from "../interrupt.js";
 import { describeModule } from "../model/module.js";
 import { type Image, type Layout, layouts, MAX_MODULE_BYTES, packImage, unpackImage, VERSION } from "../oci/image.js";
 import { readLayout, writeLayout } from "../oci/layout.js";
-import { kib, type RegistryArguments, registryOptions, transfer } from "../oci/options.js";
+import { type RegistryArguments, registryOptions, transfer } from "../oci/options.js";
 import { formatReference, parseReference } from "../oci/reference.js";
 import { pushImage } from "../oci/registry.js";
 import { defaultModule, packageRoot } from "../paths.js";
-import { say } from "../terminal.js";
+import { kib, say } from "../terminal.js";
 import { check } from "./build.js";
 
 interface Options extends RegistryArguments {

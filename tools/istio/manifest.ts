@@ -3,6 +3,7 @@ import { LABELS } from "../envoy/bootstrap.js";
 import { UserError } from "../errors.js";
 import { isLoopback } from "../model/istio/schema.js";
 import { lacking } from "../model/istio/versions.js";
+import { wrapped } from "../model/words.js";
 import { bridge } from "./bridge.js";
 import { clients, type MeshModel, portPrefix, serviceName, type Target } from "./mesh.js";
 import { observe } from "./observe.js";
@@ -105,22 +106,11 @@ export function manifestYaml({ resources, needs, notes }: Manifest, header: stri
   ];
   const documents = resources.map(({ object, why }) => {
     const document = new Document(object, { aliasDuplicateObjects: false, ...READER });
-    return `${comment(wrapped(why))}\n${document.toString(YAML)}`;
+    return `${comment(wrapped(why, 100))}\n${document.toString(YAML)}`;
   });
   return `${comment(top)}\n---\n${documents.join("---\n")}`;
 }
 
 function comment(lines: readonly string[]): string {
   return lines.map((line) => (line === "" ? "#" : `# ${line}`)).join("\n");
-}
-
-/** In lines of 100 characters. */
-function wrapped(text: string): string[] {
-  const lines = [""];
-  for (const word of text.split(" ")) {
-    const last = lines[lines.length - 1] ?? "";
-    if (last !== "" && last.length + word.length >= 100) lines.push(word);
-    else lines[lines.length - 1] = last === "" ? word : `${last} ${word}`;
-  }
-  return lines;
 }

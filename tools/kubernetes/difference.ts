@@ -1,6 +1,6 @@
-import { styleText } from "node:util";
 import { createTwoFilesPatch, FILE_HEADERS_ONLY } from "diff";
 import { stringify } from "yaml";
+import { painter } from "../terminal.js";
 import type { LiveObject } from "./client.js";
 import { content, name, type Plan } from "./set.js";
 
@@ -38,8 +38,7 @@ function text(object: LiveObject | undefined): string {
 
 /** A unified diff as terminals show it. */
 export function coloured(patch: string): string {
-  const paint = (style: Parameters<typeof styleText>[0], line: string) =>
-    styleText(style, line, { validateStream: false });
+  const paint = painter(true);
   return patch
     .split("\n")
     .map((line) => {

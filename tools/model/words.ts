@@ -18,3 +18,14 @@ export function oneOf(words: readonly string[]): string {
 export function choices(text: string): string[] {
   return text.slice(PREFIX.length).split(", ");
 }
+
+/** In lines of at most `width` characters, at blanks; a word that is longer stays whole, so that it can be copied. */
+export function wrapped(text: string, width: number): string[] {
+  const lines: string[] = [];
+  for (const word of text.split(/\s+/)) {
+    const last = lines.at(-1);
+    if (last !== undefined && last.length + 1 + word.length <= width) lines[lines.length - 1] = `${last} ${word}`;
+    else lines.push(word);
+  }
+  return lines;
+}

@@ -1,7 +1,7 @@
 import { text } from "node:stream/consumers";
 import type { Command } from "commander";
 import { Exit, UserError } from "../errors.js";
-import { say } from "../terminal.js";
+import { kib, say } from "../terminal.js";
 import { type Credentials, whose } from "./credentials.js";
 import type { Transfer } from "./registry.js";
 
@@ -68,8 +68,4 @@ async function credentialsOf({ username, passwordStdin }: RegistryArguments): Pr
   if (password === "") throw refuse("there is no password on standard input");
   const secret = { username, password };
   return { secret, from: `${whose(secret)} from --username` };
-}
-
-export function kib(bytes: number): string {
-  return `${(bytes / 1024).toFixed(1)} KiB`;
 }

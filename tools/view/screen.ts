@@ -1,4 +1,4 @@
-import { styleText } from "node:util";
+import { type Paint, painter, type Style } from "../terminal.js";
 import type { Count, Load, MethodLoad, Traffic } from "./traffic.js";
 
 export interface Screen {
@@ -32,8 +32,6 @@ export const sparklineLength = 16;
 
 export const rowKey = ({ direction, protocol, service, method }: MethodLoad) =>
   [direction, protocol, service, method].join(" ");
-
-type Style = Parameters<typeof styleText>[0];
 
 interface Column {
   readonly title: string;
@@ -80,8 +78,7 @@ const other = ({ statuses }: Load) => amounts(statuses.filter((status) => !isFin
 
 /** The lines of one page, each at most `columns` wide, fewer than `rows` of them, so that a terminal never scrolls. */
 export function render(page: Page, screen: Screen): string[] {
-  const paint = (style: Style | undefined, text: string) =>
-    screen.colour && style ? styleText(style, text, { validateStream: false }) : text;
+  const paint = painter(screen.colour);
   const plain = (style: Style | undefined, text: string) => paint(style, cut(text, screen.columns));
 
   const title = cut(page.title, Math.max(0, screen.columns - 9));
@@ -154,8 +151,6 @@ export function summary(traffic: Traffic): string {
     ...(traffic.closedConnections.length > 0 ? [`closed ${list(traffic.closedConnections)}`] : []),
   ].join(gap);
 }
-
-type Paint = (style: Style | undefined, text: string) => string;
 
 function table(
   { methods, all }: Traffic,

@@ -1,5 +1,5 @@
-import { styleText } from "node:util";
-import { printable } from "../../terminal.js";
+import { wrapped } from "../../model/words.js";
+import { type Paint, painter, printable, type Style } from "../../terminal.js";
 import { bytes, count } from "../../view/screen.js";
 import { name } from "../set.js";
 import type { ObjectStatus } from "./objects.js";
@@ -17,8 +17,6 @@ export interface ReportOptions {
   /** Milliseconds of the clock. */
   now: number;
 }
-
-type Style = Parameters<typeof styleText>[0];
 
 interface Cell {
   text: string;
@@ -45,7 +43,7 @@ const LUXURIES = 1;
 
 /** A table of objects, one of proxies, and what there is to say about them. Ends with a line that sums it up. */
 export function report(status: Status, verdict: Verdict, { width, color, now }: ReportOptions): string {
-  const paint: Paint = (style, text) => (color && style ? styleText(style, text, { validateStream: false }) : text);
+  const paint = painter(color);
   const proxies = status.plugins.flatMap(({ plugin, proxies }) => {
     const shown = status.services.length > 1 ? plugin.object.metadata.name : plugin.name;
     return proxies.map((proxy) => proxyRow(shown, proxy));
@@ -73,8 +71,6 @@ export function report(status: Status, verdict: Verdict, { width, color, now }: 
     .map((lines) => `${lines.join("\n")}\n`)
     .join("\n");
 }
-
-type Paint = (style: Style | undefined, text: string) => string;
 
 /** `greeter.shop: rolled out, 5 objects, 3 proxies, module 3b2008393645` */
 export function summary({ services, objects, plugins }: Status, { problems, unseen }: Verdict): string {
@@ -171,15 +167,4 @@ function sentence({ text, hint }: Finding, title: string, width: number, paint: 
     ...wrapped(printable(`${title}: ${text}`), width).map(paint),
     ...below.flatMap((line) => wrapped(line, width - 2)).map((line) => `  ${line}`),
   ];
-}
-
-/** At blanks; a word that is too long stays whole, so that it can be copied. */
-function wrapped(text: string, width: number): string[] {
-  const lines: string[] = [];
-  for (const word of text.split(/\s+/)) {
-    const last = lines.at(-1);
-    if (last !== undefined && last.length + 1 + word.length <= width) lines[lines.length - 1] = `${last} ${word}`;
-    else lines.push(word);
-  }
-  return lines;
 }
