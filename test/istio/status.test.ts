@@ -46,19 +46,11 @@ beforeAll(async () => {
   registry = await Registry.start();
   [first, second] = [await registry.push("1"), await registry.push("2")];
   world = await startWorld({ objects: [...basis(), ...(await printed(first))], serve: startServer });
-  const { url, forwards } = world.mesh.kubernetes;
-  forwards.set({ namespace: "istio-system", name: "istiod-1", port: 15014 }, 15014);
+  const api = world.mesh.kubernetes;
+  api.forwards.set({ namespace: "istio-system", name: "istiod-1", port: 15014 }, 15014);
   folder = await mkdtemp(join(tmpdir(), "meltemi-status-"));
   kubeconfig = join(folder, "kubeconfig");
-  const config = {
-    apiVersion: "v1",
-    kind: "Config",
-    clusters: [{ name: "lab", cluster: { server: url } }],
-    users: [{ name: "lab", user: {} }],
-    contexts: [{ name: "lab", context: { cluster: "lab", user: "lab" } }],
-    "current-context": "lab",
-  };
-  await writeFile(kubeconfig, JSON.stringify(config));
+  await writeFile(kubeconfig, api.kubeconfig);
 });
 afterAll(async () => {
   await world?.stop();

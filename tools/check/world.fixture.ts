@@ -15,6 +15,13 @@ export async function golden(name: string): Promise<MeshModel> {
   return { ...model, istio: model.istio };
 }
 
+/** Several of them. */
+export async function goldens<const Names extends readonly string[]>(
+  ...names: Names
+): Promise<{ [Index in keyof Names]: MeshModel }> {
+  return (await Promise.all(names.map(golden))) as { [Index in keyof Names]: MeshModel };
+}
+
 /** The same configuration with other words in its `istio`. */
 export function withIstio(model: MeshModel, istio: Partial<MeshModel["istio"]>): MeshModel {
   return { ...model, istio: { ...model.istio, ...istio } };

@@ -3,6 +3,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from "node:ht
 import type { AddressInfo } from "node:net";
 import { text } from "node:stream/consumers";
 import { stringify } from "yaml";
+import { UserError } from "../errors.js";
 import { KINDS, plural } from "./kinds.js";
 
 /** One request, with the answer still to be given. */
@@ -84,4 +85,14 @@ function resources(groupVersion: string): unknown {
 /** An error as API servers word it. */
 export function status(code: number, message: string, details: object = {}): unknown {
   return { apiVersion: "v1", kind: "Status", status: "Failure", code, message, details };
+}
+
+/** What something is refused with. */
+export async function refusal(action: Promise<unknown>): Promise<UserError> {
+  const error = await action.then(
+    () => new Error("nothing was refused"),
+    (reason: unknown) => reason,
+  );
+  if (!(error instanceof UserError)) throw error;
+  return error;
 }

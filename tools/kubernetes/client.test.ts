@@ -2,8 +2,7 @@ import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished, vi } from "vitest";
-import { UserError } from "../errors.js";
-import { type Asked, FaultyServer, status } from "./apiserver.fixture.js";
+import { type Asked, FaultyServer, refusal, status } from "./apiserver.fixture.js";
 import { Cluster, type ConnectOptions } from "./client.js";
 
 let folder: string;
@@ -31,15 +30,6 @@ async function faulty(handle: (asked: Asked) => void, options: ConnectOptions = 
   onTestFinished(() => server.stop());
   const cluster = await Cluster.connect({ kubeconfig: file("faulty.yaml", server.kubeconfig), ...options });
   return { server, cluster };
-}
-
-async function refusal(action: Promise<unknown>): Promise<UserError> {
-  const error = await action.then(
-    () => new Error("nothing was refused"),
-    (reason: unknown) => reason,
-  );
-  if (!(error instanceof UserError)) throw error;
-  return error;
 }
 
 describe("kubeconfig", () => {

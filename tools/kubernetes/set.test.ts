@@ -3,10 +3,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it, onTestFinished } from "vitest";
 import { parseAllDocuments } from "yaml";
-import { UserError } from "../errors.js";
 import { INSTANCE, type IstioObject, MANAGED_BY, type Manifest } from "../istio/resource.js";
 import { packageRoot } from "../paths.js";
-import { type Asked, FaultyServer, status } from "./apiserver.fixture.js";
+import { type Asked, FaultyServer, refusal, status } from "./apiserver.fixture.js";
 import { Cluster } from "./client.js";
 import { coloured, difference } from "./difference.js";
 import { KINDS, type Kind, rules } from "./kinds.js";
@@ -41,15 +40,6 @@ async function faulty(handle: (asked: Asked) => void): Promise<Cluster> {
   const kubeconfig = join(folder, "kubeconfig");
   writeFileSync(kubeconfig, server.kubeconfig);
   return Cluster.connect({ kubeconfig });
-}
-
-async function refusal(action: Promise<unknown>): Promise<UserError> {
-  const error = await action.then(
-    () => new Error("nothing was refused"),
-    (reason: unknown) => reason,
-  );
-  if (!(error instanceof UserError)) throw error;
-  return error;
 }
 
 const missing = ({ answer, path }: Asked) =>

@@ -137,6 +137,18 @@ export class KubernetesApi {
     return this.log;
   }
 
+  /** A kubeconfig for it, as text. */
+  get kubeconfig(): string {
+    return JSON.stringify({
+      apiVersion: "v1",
+      kind: "Config",
+      clusters: [{ name: "lab", cluster: { server: this.url } }],
+      users: [{ name: "lab", user: {} }],
+      contexts: [{ name: "lab", context: { cluster: "lab", user: "lab" } }],
+      "current-context": "lab",
+    });
+  }
+
   /** Makes these the objects of the cluster, all of them; watchers are told what has changed. */
   set(objects: readonly KubernetesObject[]): void {
     const wanted = new Map<string, { resource: Resource; object: KubernetesObject }>();

@@ -85,7 +85,7 @@ export class Mesh {
     const api = await KubernetesApi.start();
     try {
       api.set(objects);
-      const istiod = await startIstiod(folder, api.url);
+      const istiod = await startIstiod(folder, api);
       return new Mesh(api, istiod, folder, objects);
     } catch (error) {
       await api.stop();
@@ -195,22 +195,12 @@ export class Mesh {
   }
 }
 
-async function startIstiod(folder: string, api: string): Promise<Daemon> {
+async function startIstiod(folder: string, api: KubernetesApi): Promise<Daemon> {
   const kubeconfig = join(folder, "kubeconfig");
   const meshConfig = join(folder, "mesh.yaml");
   // JSON is YAML.
   await writeFile(meshConfig, JSON.stringify(MESH));
-  await writeFile(
-    kubeconfig,
-    JSON.stringify({
-      apiVersion: "v1",
-      kind: "Config",
-      clusters: [{ name: "mesh", cluster: { server: api } }],
-      users: [{ name: "mesh", user: {} }],
-      contexts: [{ name: "mesh", context: { cluster: "mesh", user: "mesh" } }],
-      "current-context": "mesh",
-    }),
-  );
+  await writeFile(kubeconfig, api.kubeconfig);
   return Daemon.start(program("pilot-discovery"), {
     args: [
       ...["discovery", "--registries=Kubernetes", "--clusterID=Kubernetes"],

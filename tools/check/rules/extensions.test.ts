@@ -1,18 +1,9 @@
-import { beforeAll, describe, expect, it } from "vitest";
-import type { MeshModel } from "../../istio/mesh.js";
-import { ask, change, codes, golden, goodWorld, objects, withIstio } from "../world.fixture.js";
+import { describe, expect, it } from "vitest";
+import { ask, change, codes, goldens, goodWorld, objects, withIstio } from "../world.fixture.js";
 import type { Found } from "../world.js";
 import { failsClosed, imagesPinned, pullSecretExists, urlsHaveSchemes } from "./extensions.js";
 
-let observe: MeshModel;
-let route: MeshModel;
-let bridge: MeshModel;
-let waypoint: MeshModel;
-beforeAll(async () => {
-  [observe, route, bridge, waypoint] = (await Promise.all(
-    ["observe", "route", "bridge", "observe-waypoint"].map(golden),
-  )) as [...[MeshModel, MeshModel, MeshModel, MeshModel]];
-});
+const [observe, route, bridge, waypoint] = await goldens("observe", "route", "bridge", "observe-waypoint");
 
 describe("failsClosed", () => {
   it("is content with the defaults, and with FAIL_OPEN in mode observe", () => {

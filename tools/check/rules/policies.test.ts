@@ -1,18 +1,14 @@
-import { beforeAll, describe, expect, it } from "vitest";
-import type { MeshModel } from "../../istio/mesh.js";
-import { ask, codes, golden, goodWorld, objects } from "../world.fixture.js";
+import { describe, expect, it } from "vitest";
+import { ask, codes, goldens, goodWorld, objects } from "../world.fixture.js";
 import { mutualTlsAlone, noTcpRoutes, policiesSeeRequests, routesAlone, subsetsAlone } from "./policies.js";
 
-let observe: MeshModel;
-let route: MeshModel;
-let bridge: MeshModel;
-let policies: MeshModel;
-let loopback: MeshModel;
-beforeAll(async () => {
-  [observe, route, bridge, policies, loopback] = (await Promise.all(
-    ["observe", "route", "bridge", "bridge-policies", "bridge-loopback"].map(golden),
-  )) as [...[MeshModel, MeshModel, MeshModel, MeshModel, MeshModel]];
-});
+const [observe, route, bridge, policies, loopback] = await goldens(
+  "observe",
+  "route",
+  "bridge",
+  "bridge-policies",
+  "bridge-loopback",
+);
 
 const OURS = "{ app.kubernetes.io/managed-by: meltemi, app.kubernetes.io/instance: greeter.shop }";
 

@@ -1,6 +1,6 @@
-import { beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import type { MeshModel } from "../../istio/mesh.js";
-import { ask, change, codes, golden, goodWorld, objects, withIstio } from "../world.fixture.js";
+import { ask, change, codes, goldens, goodWorld, objects, withIstio } from "../world.fixture.js";
 import type { Found, Loose } from "../world.js";
 import {
   addressAgrees,
@@ -14,15 +14,7 @@ import {
   targetPortsAgree,
 } from "./service.js";
 
-let observe: MeshModel;
-let route: MeshModel;
-let bridge: MeshModel;
-let loopback: MeshModel;
-beforeAll(async () => {
-  [observe, route, bridge, loopback] = (await Promise.all(
-    ["observe", "route", "bridge", "bridge-loopback"].map(golden),
-  )) as [...[MeshModel, MeshModel, MeshModel, MeshModel]];
-});
+const [observe, route, bridge, loopback] = await goldens("observe", "route", "bridge", "bridge-loopback");
 
 /** The good mesh with another Service. */
 function serviceWith(model: MeshModel, spec: Loose): Found[] {

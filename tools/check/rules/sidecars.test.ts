@@ -1,25 +1,17 @@
 import { join } from "node:path";
-import { beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { manifest } from "../../istio/manifest.js";
 import type { MeshModel } from "../../istio/mesh.js";
 import type { IstioObject } from "../../istio/resource.js";
 import { packageRoot } from "../../paths.js";
 import { readManifests } from "../files.js";
-import { ask, change, codes, golden, goodWorld, objects, withIstio } from "../world.fixture.js";
+import { ask, change, codes, goldens, goodWorld, objects, withIstio } from "../world.fixture.js";
 import { type Found, placed } from "../world.js";
 import { otherPortsListed, portsListed, serviceImported, sidecarCounts } from "./sidecars.js";
 
 const url = `oci://registry.example/meltemi@sha256:${"0".repeat(64)}`;
 
-let observe: MeshModel;
-let route: MeshModel;
-let bridge: MeshModel;
-let loopback: MeshModel;
-beforeAll(async () => {
-  [observe, route, bridge, loopback] = (await Promise.all(
-    ["observe", "route", "bridge", "bridge-loopback"].map(golden),
-  )) as [...[MeshModel, MeshModel, MeshModel, MeshModel]];
-});
+const [observe, route, bridge, loopback] = await goldens("observe", "route", "bridge", "bridge-loopback");
 
 /** A Sidecar in shop, unless it says otherwise. */
 const sidecar = (name: string, spec: string, namespace = "shop") =>

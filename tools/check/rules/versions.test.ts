@@ -1,17 +1,9 @@
-import { beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import type { MeshModel } from "../../istio/mesh.js";
-import { ask, change, codes, golden, goodWorld, objects, withIstio } from "../world.fixture.js";
+import { ask, change, codes, goldens, goodWorld, objects, withIstio } from "../world.fixture.js";
 import { istiodAgrees, labelsKnown, revisionRuns, schemaSuffices, versionSuffices } from "./versions.js";
 
-let observe: MeshModel;
-let route: MeshModel;
-let bridge: MeshModel;
-let waypoint: MeshModel;
-beforeAll(async () => {
-  [observe, route, bridge, waypoint] = (await Promise.all(
-    ["observe", "route", "bridge", "observe-waypoint"].map(golden),
-  )) as [...[MeshModel, MeshModel, MeshModel, MeshModel]];
-});
+const [observe, route, bridge, waypoint] = await goldens("observe", "route", "bridge", "observe-waypoint");
 
 describe("versionSuffices", () => {
   it("does", () => expect(codes(versionSuffices, route, [])).toEqual([]));

@@ -1,6 +1,6 @@
-import { beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import type { MeshModel } from "../../istio/mesh.js";
-import { ask, change, codes, golden, goodWorld, objects, withIstio } from "../world.fixture.js";
+import { ask, change, codes, goldens, goodWorld, objects, withIstio } from "../world.fixture.js";
 import type { Found, Loose } from "../world.js";
 import {
   clientsAreNoGateways,
@@ -14,16 +14,13 @@ import {
   trafficCaptured,
 } from "./workloads.js";
 
-let observe: MeshModel;
-let route: MeshModel;
-let bridge: MeshModel;
-let loopback: MeshModel;
-let waypoint: MeshModel;
-beforeAll(async () => {
-  [observe, route, bridge, loopback, waypoint] = (await Promise.all(
-    ["observe", "route", "bridge", "bridge-loopback", "observe-waypoint"].map(golden),
-  )) as [...[MeshModel, MeshModel, MeshModel, MeshModel, MeshModel]];
-});
+const [observe, route, bridge, loopback, waypoint] = await goldens(
+  "observe",
+  "route",
+  "bridge",
+  "bridge-loopback",
+  "observe-waypoint",
+);
 
 const template = (world: readonly Found[], name: string, body: (template: Loose) => void) =>
   change(world, "Deployment", name, ({ spec }) => body(spec.template));

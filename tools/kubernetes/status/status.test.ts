@@ -44,13 +44,7 @@ beforeAll(async () => {
   api.forwards.set({ namespace: "istio-system", name: "istiod", port: 15014 }, port);
   folder = await mkdtemp(join(tmpdir(), "meltemi-status-"));
   const file = join(folder, "kubeconfig");
-  const config = {
-    clusters: [{ name: "lab", cluster: { server: api.url } }],
-    users: [{ name: "lab", user: {} }],
-    contexts: [{ name: "lab", context: { cluster: "lab", user: "lab" } }],
-    "current-context": "lab",
-  };
-  await writeFile(file, JSON.stringify(config));
+  await writeFile(file, api.kubeconfig);
   cluster = await Cluster.connect({ kubeconfig: file });
 });
 afterAll(async () => {
